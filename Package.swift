@@ -1,0 +1,43 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// One library module holds everything that the hot path touches: generics are specialised within a module only.
+let swiftSettings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .unsafeFlags(["-warnings-as-errors"]),
+]
+
+let package = Package(
+  name: "uring-rawlog",
+  products: [
+    .executable(name: "uring-rawlog", targets: ["uring-rawlog"])
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+  ],
+  targets: [
+    .target(
+      name: "CLibUring",
+      linkerSettings: [.linkedLibrary("uring")]
+    ),
+    .target(
+      name: "UringRawlog",
+      dependencies: ["CLibUring"],
+      swiftSettings: swiftSettings
+    ),
+    .executableTarget(
+      name: "uring-rawlog",
+      dependencies: [
+        "UringRawlog",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Sources/Command",
+      swiftSettings: swiftSettings
+    ),
+    .testTarget(
+      name: "UringRawlogTests",
+      dependencies: ["UringRawlog"],
+      swiftSettings: swiftSettings
+    ),
+  ]
+)

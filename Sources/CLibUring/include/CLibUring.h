@@ -1,0 +1,121 @@
+// The kernel's interface as Swift needs it: liburing, and what Swift cannot import.
+//
+// <features.h> comes first and neither _GNU_SOURCE nor _XOPEN_SOURCE is defined here: liburing.h would otherwise
+// redefine what Glibc's own module was built with, and files that import both fail on fd_set.
+#ifndef URING_RAWLOG_CLIBURING_H
+#define URING_RAWLOG_CLIBURING_H
+
+#include <features.h>
+#include <liburing.h>
+
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/uio.h>
+
+// Constants newer than Debian 12's headers (kernel 6.1, liburing 2.3), by their value in the kernel's uapi.
+#ifndef IORING_FEAT_RECVSEND_BUNDLE
+#define IORING_FEAT_RECVSEND_BUNDLE (1U << 14)
+#endif
+#ifndef IORING_RECVSEND_BUNDLE
+#define IORING_RECVSEND_BUNDLE (1U << 4)
+#endif
+
+// Enum-valued and otherwise unimportable macros as constants.
+static const uint8_t uring_op_accept = IORING_OP_ACCEPT;
+static const uint8_t uring_op_connect = IORING_OP_CONNECT;
+static const uint8_t uring_op_recv = IORING_OP_RECV;
+static const uint8_t uring_op_send = IORING_OP_SEND;
+static const uint8_t uring_op_sendmsg = IORING_OP_SENDMSG;
+static const uint8_t uring_op_write = IORING_OP_WRITE;
+static const uint8_t uring_op_writev = IORING_OP_WRITEV;
+static const uint8_t uring_op_read = IORING_OP_READ;
+static const uint8_t uring_op_openat = IORING_OP_OPENAT;
+static const uint8_t uring_op_unlinkat = IORING_OP_UNLINKAT;
+static const uint8_t uring_op_close = IORING_OP_CLOSE;
+static const uint8_t uring_op_async_cancel = IORING_OP_ASYNC_CANCEL;
+static const uint8_t uring_sqe_buffer_select = IOSQE_BUFFER_SELECT;
+static const uint32_t uring_setup_single_issuer = IORING_SETUP_SINGLE_ISSUER;
+static const uint32_t uring_setup_defer_taskrun = IORING_SETUP_DEFER_TASKRUN;
+static const uint32_t uring_setup_coop_taskrun = IORING_SETUP_COOP_TASKRUN;
+static const uint32_t uring_setup_submit_all = IORING_SETUP_SUBMIT_ALL;
+static const uint32_t uring_setup_clamp = IORING_SETUP_CLAMP;
+static const uint32_t uring_setup_cqsize = IORING_SETUP_CQSIZE;
+static const uint32_t uring_feat_recvsend_bundle = IORING_FEAT_RECVSEND_BUNDLE;
+static const uint16_t uring_recvsend_bundle = IORING_RECVSEND_BUNDLE;
+static const uint16_t uring_recv_multishot = IORING_RECV_MULTISHOT;
+static const uint16_t uring_accept_multishot = IORING_ACCEPT_MULTISHOT;
+static const uint32_t uring_cqe_f_buffer = IORING_CQE_F_BUFFER;
+static const uint32_t uring_cqe_f_more = IORING_CQE_F_MORE;
+static const uint32_t uring_cqe_buffer_shift = IORING_CQE_BUFFER_SHIFT;
+static const uint32_t uring_async_cancel_all = IORING_ASYNC_CANCEL_ALL;
+static const uint32_t uring_async_cancel_fd = IORING_ASYNC_CANCEL_FD;
+
+/// A zeroed submission entry with the fields that every operation sets; NULL while the queue is full.
+static inline struct io_uring_sqe *uring_next_submission(struct io_uring *ring, uint8_t opcode, int fd,
+                                                         uint64_t token) {
+  struct io_uring_sqe *entry = io_uring_get_sqe(ring);
+  if (entry == NULL) return NULL;
+  io_uring_prep_rw(opcode, entry, fd, NULL, 0, 0);
+  entry->user_data = token;
+  return entry;
+}
+
+// The fields of a submission that sit in anonymous unions, which Swift imports under no stable name.
+static inline void uring_set_address(struct io_uring_sqe *entry, const void *address, uint32_t length,
+                                     uint64_t offset) {
+  entry->addr = (uint64_t)(uintptr_t)address;
+  entry->len = length;
+  entry->off = offset;
+}
+static inline void uring_set_operation_flags(struct io_uring_sqe *entry, uint32_t flags) { entry->rw_flags = (int)flags; }
+static inline void uring_set_priority(struct io_uring_sqe *entry, uint16_t flags) { entry->ioprio = flags; }
+static inline void uring_set_buffer_group(struct io_uring_sqe *entry, uint16_t group) {
+  entry->flags |= IOSQE_BUFFER_SELECT;
+  entry->buf_group = group;
+}
+static inline void uring_set_cancel_target(struct io_uring_sqe *entry, uint64_t token) { entry->addr = token; }
+
+/// Copies out up to `limit` completions and gives their places back to the kernel.
+static inline unsigned uring_take_completions(struct io_uring *ring, struct io_uring_cqe *into, unsigned limit) {
+  unsigned head, taken = 0;
+  struct io_uring_cqe *entry;
+  io_uring_for_each_cqe(ring, head, entry) {
+    if (taken == limit) break;
+    into[taken].user_data = entry->user_data;
+    into[taken].res = entry->res;
+    into[taken].flags = entry->flags;
+    taken += 1;
+  }
+  io_uring_cq_advance(ring, taken);
+  return taken;
+}
+
+/// One entry of a provided-buffer ring, `ahead` places behind what is published.
+static inline void uring_buffer_add(struct io_uring_buf_ring *ring, void *address, uint32_t length, uint16_t id,
+                                    uint16_t mask, uint16_t ahead) {
+  struct io_uring_buf *entry = &ring->bufs[(uint16_t)(ring->tail + ahead) & mask];
+  entry->addr = (uint64_t)(uintptr_t)address;
+  entry->len = length;
+  entry->bid = id;
+}
+/// Publishes `count` entries with a store-release, as io_uring_buf_ring_advance(3).
+static inline void uring_buffer_publish(struct io_uring_buf_ring *ring, uint16_t count) {
+  io_uring_buf_ring_advance(ring, count);
+}
+
+/// Registers `entries` places at `address` as provided-buffer ring `group`: 0, or a negative errno.
+static inline int uring_register_buffers(struct io_uring *ring, void *address, uint32_t entries, uint16_t group) {
+  struct io_uring_buf_reg registration = {0};
+  registration.ring_addr = (uint64_t)(uintptr_t)address;
+  registration.ring_entries = entries;
+  registration.bgid = group;
+  return io_uring_register_buf_ring(ring, &registration, 0);
+}
+
+// Variadic functions and macros that Swift cannot call.
+int uring_open(const char *path, int flags, unsigned mode);
+int uring_openat(int directory, const char *path, int flags, unsigned mode);
+
+#endif

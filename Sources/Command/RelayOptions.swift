@@ -1,0 +1,215 @@
+import ArgumentParser
+import UringRawlog
+
+/// The options of `relay`, which `check` takes too. Values are read as text first, so that a wrong one is named in our
+/// own words.
+struct RelayOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Where clients come in: host:port, [v6]:port, :port, unix:/path or fd:N. May be given more than once.",
+      valueName: "address"))
+  var listen: [String] = []
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "The server: host:port, [v6]:port, :port or unix:/path. Names are resolved at start and on SIGHUP.",
+      valueName: "address"))
+  var connect: String?
+
+  @Option(
+    name: .customLong("dir"),
+    help: ArgumentHelp(
+      """
+      Where recordings go; it must exist. With %{ip}, %{date}, %{listener} or %{local_port} each session has its own, \
+      and one whose directory does not exist is not recorded.
+      """, valueName: "directory"))
+  var directory: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Where the session index, sessions.jsonl, goes. (default: --dir, up to its first variable)",
+      valueName: "directory"))
+  var index: String?
+
+  @Flag(name: [.customShort("t"), .long], help: "Put 'SECONDS.MICROSECONDS ' in front of each line, as rawlog -t.")
+  var timestamps = false
+
+  @Flag(name: [.customShort("b"), .long], help: "Put '<<<' and '>>>' around what each read returned, as rawlog -b.")
+  var boundaries = false
+
+  @Flag(name: [.customShort("I"), .customLong("ip-in-name")], help: "Begin file names with the client's address.")
+  var addressInName = false
+
+  @Option(
+    name: [.customShort("f", allowingJoined: true), .long],
+    help: ArgumentHelp("Record one direction only.", valueName: "in|out"))
+  var filter: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Record only these clients: an address or a network. May be given more than once. (default: everyone)",
+      valueName: "cidr"))
+  var only: [String] = []
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("The longest time that recorded bytes stay in memory.", valueName: "milliseconds"))
+  var flush = "100"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("The most memory for bytes waiting to be written, all sessions together.", valueName: "size"))
+  var logMemory = "64M"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "When that memory is full: hold the senders back, or lose recording and say so in the index.",
+      valueName: "wait|drop"))
+  var logFull = "wait"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "With --log-full wait: how long a sender is held back before recording is lost.", valueName: "duration"))
+  var logWait = "2s"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "When a recording cannot be written: go on unrecorded, or close the session.", valueName: "continue|close"))
+  var logError = "continue"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "The most bytes recorded a session and direction; then it goes on unrecorded. (default: no limit)",
+      valueName: "size"))
+  var maxRecording: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Sessions at once; those beyond wait in the listen backlog.", valueName: "number"))
+  var maxSessions = "65536"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("End a session in which nothing moves for this long; 0 for never.", valueName: "duration"))
+  var idleTimeout = "35m"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "How long connecting to the server may take, all its addresses together; 0 for no limit.",
+      valueName: "duration"))
+  var connectTimeout = "10s"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("After SIGTERM or SIGINT: how long sessions may go on.", valueName: "duration"))
+  var drain = "30s"
+
+  @Option(name: .long, help: ArgumentHelp("Become this user after binding. Needs root.", valueName: "name"))
+  var user: String?
+
+  @Option(name: .long, help: ArgumentHelp("Become this group after binding. Needs root.", valueName: "name"))
+  var group: String?
+
+  // MARK: Reading the values
+
+  /// The options as the relay takes them.
+  ///
+  /// - Throws: `StartError` (64) naming the option, its value and the remedy.
+  func configuration() throws(StartError) -> RelayConfiguration {
+    guard !listen.isEmpty else { throw Self.wrong("--listen is missing: say where clients come in, as in :1143") }
+    guard let connect else { throw Self.wrong("--connect is missing: name the server, as in 127.0.0.1:143") }
+    guard let directory else { throw Self.wrong("--dir is missing: name the directory for recordings") }
+    var addresses: [Address] = []
+    for text in listen {
+      addresses.append(try Self.read("--listen") { () throws(ValueError) in try Address(listening: text) })
+    }
+    var configuration = RelayConfiguration(
+      listen: addresses,
+      connect: try Self.read("--connect") { () throws(ValueError) in try Address(connecting: connect) },
+      directory: try Self.read("--dir") { () throws(ValueError) in try DirectoryTemplate(directory) })
+    try readRecording(into: &configuration)
+    try readLimits(into: &configuration)
+    configuration.user = user
+    configuration.group = group
+    return configuration
+  }
+
+  private func readRecording(into configuration: inout RelayConfiguration) throws(StartError) {
+    if let index {
+      guard !index.isEmpty else { throw Self.wrong("--index is empty: name a directory") }
+      configuration.indexDirectory = index
+    }
+    configuration.timestamps = timestamps
+    configuration.boundaries = boundaries
+    configuration.addressInName = addressInName
+    if let filter { configuration.filter = try Self.choice("--filter", filter) }
+    for text in only {
+      configuration.only.append(try Self.read("--only") { () throws(ValueError) in try CIDR(text) })
+    }
+    let milliseconds = try Self.read("--flush") { () throws(ValueError) in
+      try Values.number(flush, from: 0, to: 3_600_000, unit: "bare number of milliseconds")
+    }
+    configuration.flushNanoseconds = UInt64(milliseconds) * 1_000_000
+    configuration.logMemoryBytes = try Self.read("--log-memory") { () throws(ValueError) in
+      let size = try Values.size(logMemory)
+      guard size >= RelayConfiguration.logMemoryMinimum else {
+        throw ValueError(
+          "'\(logMemory.escapedForMessage)' is too little; give at least \(RelayConfiguration.logMemoryMinimum >> 10)K")
+      }
+      return size
+    }
+    configuration.logFull = try Self.choice("--log-full", logFull)
+    configuration.logWaitNanoseconds = try Self.read("--log-wait") { () throws(ValueError) in
+      try Values.duration(logWait)
+    }
+    configuration.logError = try Self.choice("--log-error", logError)
+    if let maxRecording {
+      let size = try Self.read("--max-recording") { () throws(ValueError) in try Values.size(maxRecording) }
+      configuration.maxRecordingBytes = UInt64(size)
+    }
+  }
+
+  private func readLimits(into configuration: inout RelayConfiguration) throws(StartError) {
+    configuration.maxSessions = try Self.read("--max-sessions") { () throws(ValueError) in
+      try Values.number(maxSessions, from: 1, to: RelayConfiguration.maxSessionsMaximum)
+    }
+    configuration.idleNanoseconds = try Self.read("--idle-timeout") { () throws(ValueError) in
+      try Values.duration(idleTimeout)
+    }
+    configuration.connectNanoseconds = try Self.read("--connect-timeout") { () throws(ValueError) in
+      try Values.duration(connectTimeout)
+    }
+    configuration.drainNanoseconds = try Self.read("--drain") { () throws(ValueError) in try Values.duration(drain) }
+  }
+
+  private static func wrong(_ text: String) -> StartError {
+    StartError(.usage, "\(text); see 'uring-rawlog relay --help'")
+  }
+
+  static func read<Value>(_ option: String, _ body: () throws(ValueError) -> Value) throws(StartError) -> Value {
+    do throws(ValueError) {
+      return try body()
+    } catch {
+      throw wrong("\(option): \(error)")
+    }
+  }
+
+  private static func choice<Choice: RawRepresentable<String> & CaseIterable>(_ option: String, _ text: String)
+    throws(StartError) -> Choice
+  {
+    guard let choice = Choice(rawValue: text) else {
+      let choices = Choice.allCases.map { "'\($0.rawValue)'" }.joined(separator: " or ")
+      throw wrong("\(option): '\(text.escapedForMessage)' is not \(choices)")
+    }
+    return choice
+  }
+}

@@ -1,0 +1,81 @@
+import Glibc
+
+/// `uring-rawlog check`: whether this machine can run the relay, one line a question.
+public enum Check {
+  public struct Line: Sendable {
+    public let isGood: Bool
+    /// The question and its answer; for a bad one also the remedy.
+    public let text: String
+  }
+
+  /// - Parameters:
+  ///   - directory, indexDirectory, connect, user, group: the relay's options, as far as they were given.
+  ///   - filesPerSession: 2, or 1 when only one direction is recorded.
+  public static func run(
+    directory: DirectoryTemplate?, indexDirectory: String?, connect: Address?, maxSessions: Int, filesPerSession: Int,
+    user: String?, group: String?
+  ) -> [Line] {
+    var lines: [Line] = []
+    func good(_ text: String) { lines.append(Line(isGood: true, text: text)) }
+    func bad(_ text: String) { lines.append(Line(isGood: false, text: text)) }
+
+    let kernel = KernelVersion.running
+    if kernel >= RingAvailability.oldestKernel {
+      good("kernel: \(kernel), \(RingAvailability.oldestKernel) or newer is needed")
+    } else {
+      bad("kernel: \(RingAvailability.explain(Errno(ENOSYS)))")
+    }
+    do throws(Errno) {
+      let ring = try KernelRing.make()
+      good("io_uring: allowed, and the limit of locked memory is enough")
+      let missing = RingAvailability.missingOperations()
+      if missing.isEmpty {
+        good("operations: all found; bundled receives \(ring.hasBundles ? "used" : "not used (from kernel 6.16)")")
+      } else {
+        bad("operations: this kernel lacks \(missing.joined(separator: ", ")); run a newer one")
+      }
+    } catch {
+      bad("io_uring: \(RingAvailability.explain(error))")
+    }
+
+    let descriptors = DescriptorLimit.raise()
+    let fitting = descriptors.sessions(files: filesPerSession)
+    if fitting >= maxSessions {
+      good("open files: the limit of \(descriptors.limit) fits --max-sessions \(maxSessions)")
+    } else if fitting > 0 {
+      good(
+        "open files: the limit of \(descriptors.limit) fits \(fitting) sessions at once, not --max-sessions "
+          + "\(maxSessions); raise it (LimitNOFILE=, 'ulimit -Hn') for more")
+    } else {
+      bad("open files: the limit of \(descriptors.limit) fits no session; raise it (LimitNOFILE=, 'ulimit -Hn')")
+    }
+
+    let identity: Identity
+    do throws(StartError) {
+      identity = try Identity(user: user, group: group)
+      try identity.takeGroups()
+    } catch {
+      bad("user: \(error.message)")
+      return lines
+    }
+    if let directory {
+      do throws(StartError) {
+        try identity.withRights { () throws(StartError) in
+          try RecordingDirectory.check(directory: directory, indexDirectory: indexDirectory)
+        }
+        good("directory: '\(directory.text)' \(directory.hasVariables ? "has a place for the index" : "is writable")")
+      } catch {
+        bad("directory: \(error.message)")
+      }
+    }
+    if let connect {
+      do throws(ValueError) {
+        let count = try AddressResolver.addresses(connecting: connect).count
+        good("server: '\(connect.text)' has \(count) address\(count == 1 ? "" : "es")")
+      } catch {
+        bad("server: \(error)")
+      }
+    }
+    return lines
+  }
+}

@@ -1,0 +1,101 @@
+/// Every maximum that is not an option, in one place; `checkRelations` asserts how they hang together.
+enum Limits {
+  // MARK: The ring
+
+  /// Operations prepared in a turn before the queue is handed over early.
+  static let submissionEntries = 4096
+  /// Completions that the kernel keeps per submission entry before it must queue them aside: multishot operations
+  /// complete many times for one submission.
+  static let completionsPerSubmission = 4
+  /// Completions copied out at a time, before they are acted on.
+  static let completionsTaken = 1024
+  /// Addresses, paths and vectors of one turn; when it is full the turn is submitted early.
+  static let submissionArenaBytes = 512 << 10
+
+  // MARK: Receiving
+
+  /// The shared receive buffers: 8 MiB. Fewer starve mail sessions, more fall out of the cache.
+  static let receiveBuffers = 128
+  static let receiveBufferBytes = 64 << 10
+  /// What one direction may have queued for a slow peer before its sender is no longer read from.
+  static let queuedBytesPause = 256 << 10
+  /// The same while `parkedBytesScarce` is exceeded: many peers are slow at once.
+  static let queuedBytesPauseScarce = 16 << 10
+  /// Memory of slow directions, all together, above which each may keep only little, and above which a recording that
+  /// waits for memory gives up waiting.
+  static let parkedBytesScarce = 32 << 20
+  static let parkedBytesMaximum = 64 << 20
+  /// Bytes parked together, so that many small messages do not take many pieces of memory.
+  static let parkedPieceBytes = 16 << 10
+  /// A send that has not moved for this long has a slow peer: its receive buffers may be taken back.
+  static let stalledSendNanoseconds: UInt64 = 10_000_000
+
+  // MARK: Sending
+
+  /// Pieces gathered into one send; far below IOV_MAX (1024).
+  static let sendVectors = 64
+
+  // MARK: Sessions
+
+  /// The most that `--max-sessions` takes: the token has 24 bits for the slot.
+  static let sessionsMaximum = 1 << 20
+  /// Connections that wait to be accepted (listen(2)); the kernel caps it at net.core.somaxconn.
+  static let backlog = 4096
+  /// With less room than this an accept takes one connection at a time, so that no more come in than there is room for.
+  static let acceptsAtOnce = 1024
+  /// Descriptors beyond those open at start that are left for resolving, reopening and the like.
+  static let descriptorReserve = 16
+  /// How long accepting rests when the system is out of descriptors and no session ends.
+  static let descriptorRetryNanoseconds: UInt64 = 100_000_000
+  /// How long a leg is still read from when its bytes cannot be delivered any more, so that what was sent to it is not
+  /// lost to a reset.
+  static let lingerNanoseconds: UInt64 = 5_000_000_000
+
+  /// How soon a unix socket whose backlog was full is tried again.
+  static let connectRetryNanoseconds: UInt64 = 10_000_000
+  /// How long the end waits for recordings after the last session was ended.
+  static let exitNanoseconds: UInt64 = 3_000_000_000
+
+  // MARK: Recording
+
+  /// Staging blocks by class: small at first, larger while one fills between two flushes.
+  static let blockBytes: InlineArray<4, Int> = [4 << 10, 16 << 10, 64 << 10, 256 << 10]
+  /// The block class that a recording starts with.
+  static let firstBlockClass = 1
+  /// Staged bytes of one file that are written at once, without waiting for the flush interval.
+  static let writeBytes = 256 << 10
+  /// Blocks gathered into one write.
+  static let writeVectors = 64
+  /// One session's share of `--log-memory`.
+  static let sessionShareOfLogMemory = 8
+  /// The least `--log-memory`: one session's share must hold a block for each direction.
+  static let logMemoryMinimum = 64 << 10
+  /// Unused staging memory that is kept for the next block instead of being given back.
+  static let idleBlockBytes = 16 << 20
+  /// Gaps listed for one session; a recording with more is ended, its last gap reaching to the end.
+  static let gapsPerSession = 1000
+  /// How often a directory that was removed is looked for again.
+  static let directoryRetryNanoseconds: UInt64 = 1_000_000_000
+  /// Index lines that wait for a full disk; beyond it lines are lost, counted and reported.
+  static let indexPendingBytes = 8 << 20
+  /// How long a failed write of the index rests before it is tried again.
+  static let indexRetryNanoseconds: UInt64 = 500_000_000
+
+  // MARK: Messages
+
+  /// Lines a second about sessions; those beyond are counted and summed up in one line.
+  static let messagesPerSecond = 10
+
+  static func checkRelations() {
+    precondition(receiveBuffers & (receiveBuffers - 1) == 0, "the kernel takes rings of a power of two")
+    precondition(queuedBytesPause >= receiveBufferBytes, "one full receive must not pause its sender")
+    precondition(queuedBytesPauseScarce < queuedBytesPause)
+    precondition(parkedBytesScarce < parkedBytesMaximum)
+    precondition(sessionsMaximum <= 1 << 24, "the token has 24 bits for the slot")
+    precondition(sendVectors <= 1024 && writeVectors <= 1024, "IOV_MAX")
+    precondition(
+      submissionArenaBytes >= 4 * (writeVectors + sendVectors) * 16, "an operation's vectors fit the arena")
+    precondition(logMemoryMinimum / sessionShareOfLogMemory >= 2 * blockBytes[0])
+    precondition(writeBytes <= blockBytes[blockBytes.count - 1])
+  }
+}

@@ -1,0 +1,75 @@
+import Glibc
+
+/// What a session does next, and how it ends: *terminate* (nothing more is relayed), *join* (wait until its operations
+/// came home), *close*.
+extension RelayLoop where R: ~Copyable {
+  /// Looks at a session that something happened to.
+  mutating func advance(_ slot: Int) {
+    switch sessions[slot].phase {
+    case .free, .connecting:
+      break
+    case .relaying:
+      pump(FlowIndex(slot, .in))
+      pump(FlowIndex(slot, .out))
+      if sessions[flow: FlowIndex(slot, .in)].isFinished, sessions[flow: FlowIndex(slot, .out)].isFinished {
+        terminate(slot, .none)
+        join(slot)
+      }
+    case .terminating:
+      join(slot)
+    case .closing:
+      finish(slot)
+    }
+  }
+
+  /// Ends relaying: everything of the session that is with the kernel is called back.
+  mutating func terminate(_ slot: Int, _ reason: Session.Reason) {
+    guard sessions[slot].phase == .connecting || sessions[slot].phase == .relaying else { return }
+    if sessions[slot].reason == .none { sessions[slot].reason = reason }
+    sessions[slot].phase = .terminating
+    activeSessions -= 1
+    // Single accepts wait for a session to end.
+    if sessions[slot].socketOperations > 0 {
+      cancelAll(slot, on: sessions[slot].clientSocket)
+      if sessions[slot].serverSocket >= 0 { cancelAll(slot, on: sessions[slot].serverSocket) }
+    }
+    touch(slot)
+  }
+
+  mutating func cancelAll(_ slot: Int, on socket: Int32) {
+    sessions[slot].socketOperations += 1
+    ring.cancelAll(on: socket, token: token(.cancel, slot))
+  }
+
+  /// Closes the sockets once nothing is in flight on them.
+  private mutating func join(_ slot: Int) {
+    guard sessions[slot].socketOperations == 0 else { return }
+    ring.close(sessions[slot].clientSocket, token: Token(.close))
+    if sessions[slot].serverSocket >= 0 { ring.close(sessions[slot].serverSocket, token: Token(.close)) }
+    sessions[slot].phase = .closing
+    for direction in [Direction.in, .out] {
+      let flow = FlowIndex(slot, direction)
+      // What could not be delivered is needed only by a recording that waits for memory.
+      sessions[flow: flow].sinkFailed()
+      sessions[flow: flow].discardQueued()
+      release(flow)
+    }
+    finish(slot)
+  }
+
+  /// Writes the rest of the recording, then the end record, and gives the slot back.
+  private mutating func finish(_ slot: Int) {
+    let isInFinished = finishFile(FlowIndex(slot, .in))
+    let isOutFinished = finishFile(FlowIndex(slot, .out))
+    guard isInFinished, isOutFinished, sessions[slot].fileOperations == 0 else { return }
+    for direction in [Direction.in, .out] {
+      let flow = FlowIndex(slot, direction)
+      release(flow)
+      closeFile(flow)
+      assert(sessions[queue: flow].head < 0, "a span stayed behind")
+    }
+    writeEnd(slot)
+    heap.remove(slot, in: &sessions)
+    sessions.remove(slot)
+  }
+}

@@ -1,0 +1,587 @@
+import Glibc
+
+/// Recording: files are opened, bytes encoded into staging blocks, blocks written in batches. Whatever fails here ends
+/// a recording and never a byte of mail.
+extension RelayLoop where R: ~Copyable {
+  // MARK: Opening
+
+  /// Begins to create the files of a session. Bytes gather in staging until they are open.
+  mutating func openRecording(_ slot: Int) {
+    sessions[slot].isRecorded = true
+    if isDirectoryGone { reopenDirectory() }
+    for direction in [Direction.in, .out] where configuration.isRecorded(direction) {
+      let flow = FlowIndex(slot, direction)
+      sessions[file: flow].state = .opening
+      openFile(flow)
+    }
+  }
+
+  private mutating func openFile(_ flow: FlowIndex) {
+    makePath(flow)
+    sessions[flow.slot].fileOperations += 1
+    // Never follow a link, never touch a file that exists.
+    ring.open(
+      openDirectory, path.cString, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode: 0o600,
+      token: token(flow.direction == .in ? .openIn : .openOut, flow.slot))
+  }
+
+  private var openDirectory: Int32 { environment.directory >= 0 ? environment.directory : AT_FDCWD }
+
+  /// Puts the file's path, relative to `openDirectory`, into `path`.
+  private mutating func makePath(_ flow: FlowIndex) {
+    let slot = flow.slot
+    path.removeAll()
+    if environment.directory < 0 {
+      configuration.directory.append(
+        to: &path, client: sessions[slot].client, time: sessions[slot].nameTime,
+        listener: environment.listeners[Int(sessions[slot].listener)].given, localPort: sessions[slot].localPort)
+      path.append(UInt8(ascii: "/"))
+    }
+    fileName.append(flow.direction, of: sessions[slot], to: &path)
+    path.append(0)
+  }
+
+  /// The name of a session's file for a message.
+  private mutating func shownName(_ flow: FlowIndex) -> String {
+    makePath(flow)
+    let name = String(decoding: path.span.dropLast(), as: UTF8.self)
+    return environment.directory >= 0 ? "\(configuration.directory.text)/\(name)" : name
+  }
+
+  mutating func opened(_ flow: FlowIndex, _ completion: Completion) {
+    let slot = flow.slot
+    sessions[slot].fileOperations -= 1
+    if completion.result >= 0 {
+      sessions[file: flow].descriptor = completion.result
+    } else {
+      sessions[file: flow].openError = -completion.result
+    }
+    if sessions[slot].fileOperations == 0 { openingEnded(slot) }
+  }
+
+  /// Both files were created, or not: they share one number, so a taken name gives both the next one.
+  private mutating func openingEnded(_ slot: Int) {
+    let flows = [FlowIndex(slot, .in), FlowIndex(slot, .out)].filter { sessions[file: $0].state == .opening }
+    if flows.contains(where: { sessions[file: $0].openError == EEXIST }) {
+      for flow in flows where sessions[file: flow].descriptor >= 0 {
+        makePath(flow)
+        ring.unlink(openDirectory, path.cString, token: Token(.unlink))
+        ring.close(sessions[file: flow].descriptor, token: Token(.close))
+        sessions[file: flow].descriptor = -1
+      }
+      lastNumber += 1
+      sessions[slot].number = lastNumber
+      for flow in flows {
+        sessions[file: flow].openError = 0
+        openFile(flow)
+      }
+      return
+    }
+    if environment.directory < 0, flows.allSatisfy({ sessions[file: $0].openError == ENOENT }) {
+      // A template's directory that does not exist says: do not record this one.
+      sessions[slot].isRecorded = false
+      for flow in flows { stopRecording(flow, .none) }
+    } else {
+      for flow in flows {
+        let error = sessions[file: flow].openError
+        if error == 0 {
+          sessions[file: flow].state = .open
+        } else {
+          if error == ENOENT && environment.directory >= 0 { isDirectoryGone = true }
+          recordingFailed(flow, "create", Errno(error))
+        }
+      }
+    }
+    writeStart(slot)
+    for flow in flows where sessions[file: flow].mustFlush { write(flow) }
+  }
+
+  /// The directory was removed while running: a new one by its name is used from now on.
+  private mutating func reopenDirectory() {
+    guard clock.now.nanoseconds >= directoryRetryAt else { return }
+    directoryRetryAt = clock.now.nanoseconds + Limits.directoryRetryNanoseconds
+    guard let descriptor = ring.openDirectory(configuration.directory.text) else { return }
+    ring.close(environment.directory, token: Token(.close))
+    environment.directory = descriptor
+    isDirectoryGone = false
+  }
+
+  // MARK: Encoding
+
+  /// Records the bytes of one span, of which the first is at `start` in the stream.
+  @inline(__always)
+  mutating func record(_ flow: FlowIndex, span: Int32, from start: UInt64) {
+    guard sessions[file: flow].isRecording else { return }
+    if sessions[file: flow].isWaiting { return }
+    if sessions[file: flow].isDropping && !mayResume(flow) {
+      drop(flow, to: start + UInt64(spans[span].count))
+      return
+    }
+    if !encode(flow, span: span, from: start) { memoryMissing(flow) }
+  }
+
+  /// Encodes what of a span is not recorded yet; false when staging memory ran out on the way.
+  private mutating func encode(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
+    let skipped = Int(sessions[file: flow].position - start)
+    var count = Int(spans[span].count) - skipped
+    let limit = configuration.maxRecordingBytes
+    let isLast = sessions[file: flow].position + UInt64(count) > limit
+    if isLast { count = Int(limit - sessions[file: flow].position) }
+    let stamp = clock.stamp(spans[span].stamp)
+    var input = UnsafeRawBufferPointer(start: spans[span].memory + skipped, count: count)
+    var startsChunk = spans[span].startsChunk && skipped == 0
+    let endsChunk = spans[span].endsChunk || isLast
+    let block0 = sessions[file: flow].last
+    var block: BlockPool.Block
+    if let block0, !sessions[file: flow].isTailSealed {
+      block = block0
+    } else {
+      guard let fresh = nextBlock(flow) else { return false }
+      block = fresh
+    }
+    while true {
+      let result = encoder.encode(
+        input, startsChunk: startsChunk, endsChunk: endsChunk, stamp: stamp, state: &sessions[file: flow].encoder,
+        into: block.room)
+      block.header.pointee.used += Int32(truncatingIfNeeded: result.produced)
+      block.header.pointee.relayed += Int32(truncatingIfNeeded: result.consumed)
+      sessions[file: flow].stagedBytes += result.produced
+      sessions[file: flow].position += UInt64(result.consumed)
+      if result.isDone { break }
+      input = UnsafeRawBufferPointer(rebasing: input[result.consumed...])
+      if result.consumed > 0 { startsChunk = false }
+      guard let fresh = nextBlock(flow) else { return false }
+      block = fresh
+    }
+    markDirty(flow)
+    if sessions[file: flow].stagedBytes >= Limits.writeBytes
+      || sessions[flow.slot].stagingBytes * 2 > sessionShare || pool.usedBytes * 2 > pool.limit
+    {
+      sessions[file: flow].mustFlush = true
+      write(flow)
+    }
+    if isLast {
+      sessions[file: flow].isTruncated = true
+      endFile(flow)
+    }
+    return true
+  }
+
+  /// A further staging block; nil when the pool or the session's share is used up.
+  private mutating func nextBlock(_ flow: FlowIndex) -> BlockPool.Block? {
+    let slot = flow.slot
+    if sessions[file: flow].last != nil, !sessions[file: flow].isTailSealed,
+      Int(sessions[file: flow].sizeClass) < BlockPool.classes - 1
+    {
+      // A block that fills before it is flushed: the flow moves much, give it a larger one.
+      sessions[file: flow].sizeClass += 1
+    }
+    let share = sessionShare - sessions[slot].stagingBytes
+    guard let block = pool.take(Int(sessions[file: flow].sizeClass), share: share) else { return nil }
+    sessions[slot].stagingBytes += block.memoryBytes
+    sessions[file: flow].isTailSealed = false
+    sessions[file: flow].append(block)
+    return block
+  }
+
+  private mutating func giveBack(_ block: BlockPool.Block, of slot: Int) {
+    sessions[slot].stagingBytes -= block.memoryBytes
+    pool.giveBack(block)
+    hasMemoryReturned = true
+  }
+
+  // MARK: No memory
+
+  /// Staging memory ran out in the middle of what was received: the sender waits, or the rest is lost.
+  private mutating func memoryMissing(_ flow: FlowIndex) {
+    markDirty(flow)
+    flushForMemory(flow)
+    switch configuration.logFull {
+    case .wait where configuration.logWaitNanoseconds > 0:
+      sessions[file: flow].isWaiting = true
+      sessions[file: flow].waitingSince = clock.now.nanoseconds
+      sessions[flow: flow].isHeld = true
+      memoryWaiting.append(entry(flow))
+      heap.tighten(
+        flow.slot, to: clock.now.nanoseconds + configuration.logWaitNanoseconds, in: &sessions)
+    case .wait, .drop:
+      drop(flow, to: sessions[flow: flow].received)
+    }
+  }
+
+  /// Writes what keeps memory from coming back: all of this session's, and when the pool is used up, everybody's.
+  private mutating func flushForMemory(_ flow: FlowIndex) {
+    for file in [flow, flow.reverse] where sessions[file: file].stagedBytes > 0 {
+      sessions[file: file].mustFlush = true
+      write(file)
+    }
+    guard pool.limit - pool.usedBytes < Limits.blockBytes[0] else { return }
+    while firstDirty >= 0 {
+      let file = FlowIndex(rawValue: Int(firstDirty))
+      removeDirty(file)
+      sessions[file: file].mustFlush = true
+      write(file)
+    }
+  }
+
+  /// Everything up to `end` that is not recorded yet is lost, and listed as a gap.
+  private mutating func drop(_ flow: FlowIndex, to end: UInt64) {
+    sessions[file: flow].isDropping = true
+    let offset = sessions[file: flow].position
+    guard end > offset else { return }
+    sessions[file: flow].position = end
+    sessions[file: flow].dropped += end - offset
+    var list = gaps[flow.slot] ?? []
+    if let last = list.lastIndex(where: { $0.direction == flow.direction }),
+      list[last].offset + list[last].bytes == offset
+    {
+      list[last].bytes += end - offset
+    } else {
+      list.append(RecordingGap(direction: flow.direction, offset: offset, bytes: end - offset))
+    }
+    gaps[flow.slot] = list
+  }
+
+  /// After a loss recording goes on when there is memory again, unless there were so many losses that it ended.
+  private mutating func mayResume(_ flow: FlowIndex) -> Bool {
+    guard (gaps[flow.slot]?.count ?? 0) < Limits.gapsPerSession,
+      pool.limit - pool.usedBytes >= Limits.blockBytes[0],
+      sessionShare - sessions[flow.slot].stagingBytes >= Limits.blockBytes[0]
+    else { return false }
+    sessions[file: flow].isDropping = false
+    return true
+  }
+
+  /// Memory came back: files that wait for it go on, the longest waiting first.
+  mutating func retryMemoryWaiting() {
+    hasMemoryReturned = false
+    for _ in 0..<memoryWaiting.count {
+      guard let flow = flow(memoryWaiting.first), sessions[file: flow].isWaiting else {
+        _ = memoryWaiting.removeFirst()
+        continue
+      }
+      if recordWaiting(flow) {
+        _ = memoryWaiting.removeFirst()
+        endWaiting(flow)
+      } else if pool.limit - pool.usedBytes < Limits.blockBytes[0] {
+        // Nobody behind it could go on either.
+        flushForMemory(flow)
+        return
+      } else {
+        // Its own share is used up; that must not keep back the others.
+        flushForMemory(flow)
+        memoryWaiting.append(memoryWaiting.removeFirst())
+      }
+    }
+  }
+
+  /// Records what was received while the file waited; false when memory ran out again.
+  private mutating func recordWaiting(_ flow: FlowIndex) -> Bool {
+    var span = sessions[queue: flow].head
+    var place = sessions[queue: flow].base
+    while span >= 0, sessions[file: flow].isRecording {
+      let end = place + UInt64(spans[span].count)
+      if end > sessions[file: flow].position, !encode(flow, span: span, from: place) {
+        release(flow)
+        return false
+      }
+      place = end
+      span = spans[span].next
+    }
+    return true
+  }
+
+  private mutating func endWaiting(_ flow: FlowIndex) {
+    sessions[file: flow].isWaiting = false
+    sessions[flow: flow].isHeld = false
+    release(flow)
+    touch(flow.slot)
+  }
+
+  /// `--log-wait` is over: what waits is lost.
+  mutating func giveUpWaiting(_ flow: FlowIndex) {
+    guard sessions[file: flow].isWaiting,
+      clock.now.nanoseconds >= sessions[file: flow].waitingSince + configuration.logWaitNanoseconds
+    else { return }
+    dropWaiting(flow)
+  }
+
+  mutating func dropWaiting(_ flow: FlowIndex) {
+    drop(flow, to: sessions[flow: flow].received)
+    endWaiting(flow)
+  }
+
+  // MARK: Writing
+
+  /// The file has bytes that are not on disk; its flush interval begins.
+  @inline(__always)
+  private mutating func markDirty(_ flow: FlowIndex) {
+    guard !sessions[file: flow].isDirty, sessions[file: flow].stagedBytes > 0 else { return }
+    let place = Int32(truncatingIfNeeded: flow.rawValue)
+    sessions[file: flow].isDirty = true
+    sessions[file: flow].dirtySince = clock.now.nanoseconds
+    sessions[file: flow].previousDirty = lastDirty
+    sessions[file: flow].nextDirty = -1
+    if lastDirty >= 0 {
+      sessions[file: FlowIndex(rawValue: Int(lastDirty))].nextDirty = place
+    } else {
+      firstDirty = place
+    }
+    lastDirty = place
+  }
+
+  private mutating func removeDirty(_ flow: FlowIndex) {
+    guard sessions[file: flow].isDirty else { return }
+    sessions[file: flow].isDirty = false
+    let previous = sessions[file: flow].previousDirty
+    let next = sessions[file: flow].nextDirty
+    if previous >= 0 { sessions[file: FlowIndex(rawValue: Int(previous))].nextDirty = next } else { firstDirty = next }
+    if next >= 0 { sessions[file: FlowIndex(rawValue: Int(next))].previousDirty = previous } else { lastDirty = previous }
+  }
+
+  /// Writes what is due: woken for the oldest file, it takes along those that would be due soon.
+  mutating func flushDue() {
+    let now = clock.now.nanoseconds
+    if firstDirty >= 0, now >= sessions[file: FlowIndex(rawValue: Int(firstDirty))].dirtySince + flushAge {
+      while firstDirty >= 0 {
+        let flow = FlowIndex(rawValue: Int(firstDirty))
+        guard now >= sessions[file: flow].dirtySince + flushAlongAge else { break }
+        removeDirty(flow)
+        shrinkBlocks(flow)
+        sessions[file: flow].mustFlush = true
+        write(flow)
+      }
+    }
+    if index.waitingSince > 0, isDraining || now >= index.waitingSince + flushAge { writeIndex() }
+  }
+
+  /// A block that stays nearly empty until it is flushed is larger than it need be.
+  private mutating func shrinkBlocks(_ flow: FlowIndex) {
+    guard let block = sessions[file: flow].first, block == sessions[file: flow].last,
+      block.header.pointee.used < block.header.pointee.capacity / 8, sessions[file: flow].sizeClass > 0
+    else { return }
+    sessions[file: flow].sizeClass -= 1
+  }
+
+  /// Writes all that is staged, unless a write is under way or the file is not open yet: then it follows by itself.
+  mutating func write(_ flow: FlowIndex) {
+    guard sessions[file: flow].state == .open || sessions[file: flow].state == .ended,
+      !sessions[file: flow].isWriting, let first = sessions[file: flow].first, sessions[file: flow].descriptor >= 0
+    else { return }
+    sessions[file: flow].isWriting = true
+    sessions[flow.slot].fileOperations += 1
+    let token = token(flow.direction == .in ? .writeIn : .writeOut, flow.slot)
+    let offset = Int64(sessions[file: flow].fileBytes)
+    guard let second = first.header.pointee.next else {
+      finishGathering(flow, isAll: true)
+      ring.write(sessions[file: flow].descriptor, first.unwritten, offset: offset, token: token)
+      return
+    }
+    vectors[0] = first.vector
+    var count = 1
+    var block: BlockPool.Block? = second
+    while let current = block, count < Limits.writeVectors {
+      vectors[count] = current.vector
+      count += 1
+      block = current.header.pointee.next
+    }
+    finishGathering(flow, isAll: block == nil)
+    ring.write(
+      sessions[file: flow].descriptor, UnsafeMutableBufferPointer(rebasing: vectors[..<count]), offset: offset,
+      token: token)
+  }
+
+  /// Blocks that are being written take no more bytes.
+  private mutating func finishGathering(_ flow: FlowIndex, isAll: Bool) {
+    guard isAll else { return }
+    sessions[file: flow].isTailSealed = true
+    sessions[file: flow].mustFlush = false
+    removeDirty(flow)
+  }
+
+  mutating func written(_ flow: FlowIndex, _ completion: Completion) {
+    let slot = flow.slot
+    sessions[slot].fileOperations -= 1
+    sessions[file: flow].isWriting = false
+    if let error = completion.error, !error.isRetry {
+      recordingFailed(flow, "write", error)
+      return
+    }
+    if completion.result == 0 {
+      // A regular file never takes nothing without saying why; do not ask for ever.
+      recordingFailed(flow, "write", Errno(EIO))
+      return
+    }
+    var rest = max(0, Int(completion.result))
+    sessions[file: flow].fileBytes += UInt64(rest)
+    sessions[file: flow].stagedBytes -= rest
+    while rest > 0, let block = sessions[file: flow].first {
+      let unwritten = block.unwritten.count
+      if rest < unwritten {
+        block.header.pointee.written += Int32(rest)
+        break
+      }
+      rest -= unwritten
+      sessions[file: flow].recorded += UInt64(block.header.pointee.relayed)
+      sessions[file: flow].first = block.header.pointee.next
+      if sessions[file: flow].first == nil { sessions[file: flow].last = nil }
+      giveBack(block, of: slot)
+    }
+    if sessions[file: flow].first == nil {
+      sessions[file: flow].isTailSealed = false
+    } else if sessions[file: flow].mustFlush || !sessions[file: flow].isDirty {
+      // More has gathered than one write takes, or a short write left a rest.
+      write(flow)
+    }
+  }
+
+  // MARK: Ends of recordings
+
+  /// Nothing more is added to the file; what is staged is still written.
+  private mutating func endFile(_ flow: FlowIndex) {
+    sessions[file: flow].state = sessions[file: flow].state == .opening ? .opening : .ended
+    sessions[file: flow].mustFlush = true
+    write(flow)
+  }
+
+  /// A file could not be created or written: its recording ends, which is said once a session.
+  private mutating func recordingFailed(_ flow: FlowIndex, _ what: String, _ error: Errno) {
+    let slot = flow.slot
+    // What a short write left of a block counts as far as its bytes can be told.
+    if let block = sessions[file: flow].first, block.header.pointee.written > 0 {
+      let header = block.header.pointee
+      let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
+      sessions[file: flow].recorded += UInt64(
+        encoder.relayedBytes(inFirst: Int(header.written), of: bytes, atLineStart: header.startsAtLineStart) ?? 0)
+    }
+    if !sessions[slot].isFailureSaid {
+      sessions[slot].isFailureSaid = true
+      let name = shownName(flow)
+      let consequence = configuration.logError == .close ? "the session is closed" : "the session goes on unrecorded"
+      report.say(
+        at: clock.now.nanoseconds,
+        "cannot \(what) '\(name)': \(error.text); \(consequence); \(Self.advice(error))")
+    }
+    stopRecording(flow, .failed)
+    if configuration.logError == .close { terminate(slot, .logError) }
+  }
+
+  private static func advice(_ error: Errno) -> String {
+    switch error.code {
+    case ENOSPC, EDQUOT: "free space on that file system"
+    case EFBIG: "raise the file size limit (LimitFSIZE=, ulimit -f)"
+    case ENOENT: "create the directory again"
+    case EACCES, EPERM, EROFS: "make the directory writable"
+    case EMFILE, ENFILE: "raise the limit of open files"
+    default: "check that disk"
+    }
+  }
+
+  /// Forgets what is staged and closes the file.
+  mutating func stopRecording(_ flow: FlowIndex, _ state: RecordingFile.State) {
+    removeDirty(flow)
+    while let block = sessions[file: flow].first {
+      sessions[file: flow].first = block.header.pointee.next
+      giveBack(block, of: flow.slot)
+    }
+    sessions[file: flow].last = nil
+    sessions[file: flow].stagedBytes = 0
+    sessions[file: flow].mustFlush = false
+    sessions[file: flow].state = state
+    closeFile(flow)
+    if sessions[file: flow].isWaiting { endWaiting(flow) } else { release(flow) }
+  }
+
+  mutating func closeFile(_ flow: FlowIndex) {
+    guard sessions[file: flow].descriptor >= 0 else { return }
+    ring.close(sessions[file: flow].descriptor, token: Token(.close))
+    sessions[file: flow].descriptor = -1
+  }
+
+  /// Whether a file of a session whose sockets are closed is all on disk; starts what is missing for that.
+  mutating func finishFile(_ flow: FlowIndex) -> Bool {
+    switch sessions[file: flow].state {
+    case .none, .failed:
+      return true
+    case .opening:
+      return false
+    case .open, .ended:
+      if sessions[file: flow].isWaiting { return false }
+      if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
+      guard sessions[file: flow].first == nil else {
+        sessions[file: flow].mustFlush = true
+        write(flow)
+        return false
+      }
+      return !sessions[file: flow].isWriting
+    }
+  }
+
+  /// A chunk that lost its rest gets its end marker.
+  private mutating func closeChunk(_ flow: FlowIndex) {
+    var block = sessions[file: flow].last
+    if block == nil || sessions[file: flow].isTailSealed || block!.room.count < Encoder.leastOutput {
+      block = nextBlock(flow)
+    }
+    guard let block else { return }
+    let result = encoder.encode(
+      UnsafeRawBufferPointer(start: nil, count: 0), startsChunk: false, endsChunk: true, stamp: clock.stamp(0),
+      state: &sessions[file: flow].encoder, into: block.room)
+    block.header.pointee.used += Int32(result.produced)
+    sessions[file: flow].stagedBytes += result.produced
+  }
+
+  // MARK: The index
+
+  mutating func writeStart(_ slot: Int) {
+    guard !sessions[slot].isStartWritten else { return }
+    sessions[slot].isStartWritten = true
+    index.start(
+      sessions[slot], names: names[Int(sessions[slot].listener)], fileName: fileName, clock: &clock)
+  }
+
+  mutating func writeEnd(_ slot: Int) {
+    writeStart(slot)
+    let inFlow = FlowIndex(slot, .in)
+    let outFlow = FlowIndex(slot, .out)
+    index.end(
+      sessions[slot], in: sessions[flow: inFlow], out: sessions[flow: outFlow], inFile: sessions[file: inFlow],
+      outFile: sessions[file: outFlow], gaps: gaps.isEmpty ? [] : gaps[slot] ?? [],
+      names: names[Int(sessions[slot].listener)], fileName: fileName, clock: &clock)
+    if !gaps.isEmpty { gaps[slot] = nil }
+  }
+
+  mutating func writeIndex() {
+    guard clock.now.nanoseconds >= indexRetryAt, let bytes = index.nextWrite() else { return }
+    // The file is open for appending: the kernel chooses the place.
+    ring.write(environment.index, bytes, offset: -1, token: Token(.indexWrite))
+  }
+
+  mutating func indexWritten(_ completion: Completion) {
+    let now = clock.now.nanoseconds
+    guard let error = completion.error else {
+      index.written(Int(completion.result), at: now)
+      if isIndexFailureSaid {
+        isIndexFailureSaid = false
+        let lost = index.lostLines - indexLostSaid
+        indexLostSaid = index.lostLines
+        report.say("'\(environment.indexPath)' is written again\(lost > 0 ? "; \(lost) lines of it are lost" : "")")
+      }
+      return
+    }
+    index.failed(at: now)
+    if error.isRetry { return }
+    indexRetryAt = now + Limits.indexRetryNanoseconds
+    if !isIndexFailureSaid {
+      isIndexFailureSaid = true
+      report.say(
+        "cannot write '\(environment.indexPath)': \(error.text); its lines wait in memory; \(Self.advice(error))")
+    }
+  }
+}
+
+extension BlockPool.Block {
+  fileprivate var vector: iovec {
+    iovec(iov_base: UnsafeMutableRawPointer(mutating: unwritten.baseAddress), iov_len: unwritten.count)
+  }
+}

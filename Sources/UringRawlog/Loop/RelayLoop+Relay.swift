@@ -1,0 +1,278 @@
+import Glibc
+
+/// The way of a byte: received into a shared buffer, queued, sent to the other leg, recorded, given back.
+extension RelayLoop where R: ~Copyable {
+  // MARK: Completions
+
+  mutating func received(_ flow: FlowIndex, _ completion: Completion) {
+    let slot = flow.slot
+    if !completion.more {
+      sessions[slot].socketOperations -= 1
+      sessions[flow: flow].receiveEnded()
+    }
+    guard completion.result <= 0 else {
+      takeBytes(flow, completion)
+      return
+    }
+    // An end or an error may bring a buffer that was chosen for it and stayed empty.
+    if completion.buffer >= 0 { ring.returnBuffer(Int(completion.buffer)) }
+    guard let error = completion.error else {
+      sessions[flow: flow].sourceEnded()
+      noteEnd(slot, of: flow.source, isReset: false)
+      return
+    }
+    switch error.code {
+    case ENOBUFS:
+      sessions[flow: flow].receiveStarved()
+      starved.append(entry(flow))
+    case ECANCELED, EINTR, EAGAIN, ENOMEM:
+      break
+    default:
+      sessions[flow: flow].sourceFailed()
+      legFailed(slot, flow.source)
+    }
+  }
+
+  @inline(__always)
+  private mutating func takeBytes(_ flow: FlowIndex, _ completion: Completion) {
+    let slot = flow.slot
+    guard sessions[slot].phase == .relaying, sessions[flow: flow].sink != .failed else {
+      returnBuffers(completion)
+      return
+    }
+    sessions[slot].activeNanoseconds = clock.now.nanoseconds
+    let total = Int(completion.result)
+    var place = sessions[flow: flow].received
+    var buffer = Int(completion.buffer)
+    var rest = total
+    // One receive of several buffers is one chunk.
+    sessions[flow: flow].received(
+      total,
+      pauseAbove: spans.parkedBytes > Limits.parkedBytesScarce
+        ? Limits.queuedBytesPauseScarce : Limits.queuedBytesPause)
+    while true {
+      let count = min(rest, ring.bufferBytes)
+      spans.append(
+        buffer: buffer, count: count, stamp: clock.now.epochMicroseconds, startsChunk: rest == total,
+        endsChunk: count == rest, owner: flow, to: &sessions[queue: flow])
+      record(flow, span: Int32(truncatingIfNeeded: buffer), from: place)
+      place += UInt64(count)
+      rest -= count
+      guard rest > 0 else { break }
+      buffer = ring.bufferAfter(buffer)
+    }
+    if sessions[flow: flow].isParked { park(flow) }
+  }
+
+  mutating func sent(_ flow: FlowIndex, _ completion: Completion) {
+    let slot = flow.slot
+    sessions[slot].socketOperations -= 1
+    if completion.result > 0 {
+      sessions[flow: flow].sendEnded(Int(completion.result))
+      sessions[slot].activeNanoseconds = clock.now.nanoseconds
+    } else {
+      sessions[flow: flow].sendEnded(0)
+      switch completion.error?.code {
+      case nil, ECANCELED, EINTR, EAGAIN:
+        break
+      case ENOBUFS, ENOMEM:
+        // The kernel is short of memory for now: the bytes stay queued.
+        resend.append(entry(flow))
+      default:
+        sessions[flow: flow].sinkFailed()
+        legFailed(slot, flow.sink)
+      }
+    }
+    if sessions[flow: flow].isEvicting {
+      sessions[flow: flow].isEvicting = false
+      if sessions[flow: flow].queued > 0 {
+        sessions[flow: flow].isParked = true
+        park(flow)
+      }
+    }
+    release(flow)
+  }
+
+  /// A leg's connection broke: what is queued for it is lost, what came from it is still delivered.
+  private mutating func legFailed(_ slot: Int, _ leg: Leg) {
+    noteEnd(slot, of: leg, isReset: true)
+    guard sessions[slot].phase == .relaying else { return }
+    sessions[flow: FlowIndex(slot, leg == .client ? .out : .in)].sinkFailed()
+    if sessions[slot].lingerDeadline == 0 {
+      sessions[slot].lingerDeadline = clock.now.nanoseconds + Limits.lingerNanoseconds
+      heap.tighten(slot, to: sessions[slot].lingerDeadline, in: &sessions)
+    }
+  }
+
+  private mutating func noteEnd(_ slot: Int, of leg: Leg, isReset: Bool) {
+    let isFirst = sessions[slot].reason == .none
+    switch leg {
+    case .client:
+      sessions[slot].clientClose = isReset ? .reset : .clean
+      if isFirst { sessions[slot].reason = isReset ? .clientReset : .clientEnd }
+    case .server:
+      sessions[slot].serverClose = isReset ? .reset : .clean
+      if isFirst { sessions[slot].reason = isReset ? .serverReset : .serverEnd }
+    }
+  }
+
+  mutating func cancelled(_ slot: Int, _ completion: Completion) {
+    sessions[slot].socketOperations -= 1
+    guard completion.result == -ENOENT else { return }
+    // A receive that was not found goes on, or its last completion is on the way.
+    for direction in 0..<2 { sessions[flow: FlowIndex(rawValue: slot << 1 | direction)].receiveCancelMissed() }
+  }
+
+  // MARK: What comes next
+
+  /// Starts whatever a flow of a relaying session may do now.
+  mutating func pump(_ flow: FlowIndex) {
+    if sessions[flow: flow].sink == .failed, sessions[flow: flow].queued > 0, !sessions[flow: flow].isSending {
+      sessions[flow: flow].discardQueued()
+      release(flow)
+    }
+    if sessions[flow: flow].maySend {
+      send(flow)
+    } else if sessions[flow: flow].mayShut {
+      sessions[flow: flow].sinkShut()
+      // When this ends the session, closing the socket says the same.
+      if !sessions[flow: flow.reverse].isFinished { ring.shutdownSending(socket(flow.slot, flow.sink)) }
+    }
+    if sessions[flow: flow].mayReceive {
+      receive(flow)
+    } else if sessions[flow: flow].mustCancelReceive {
+      sessions[flow: flow].receiveCancelling()
+      sessions[flow.slot].socketOperations += 1
+      ring.cancel(receiveToken(flow), token: token(.cancel, flow.slot))
+    }
+  }
+
+  @inline(__always)
+  private func socket(_ slot: Int, _ leg: Leg) -> Int32 {
+    leg == .client ? sessions[slot].clientSocket : sessions[slot].serverSocket
+  }
+
+  @inline(__always)
+  private func isUnix(_ slot: Int, _ leg: Leg) -> Bool {
+    leg == .client ? sessions[slot].isClientUnix : sessions[slot].isServerUnix
+  }
+
+  @inline(__always)
+  func token(_ kind: Token.Kind, _ slot: Int) -> Token {
+    Token(kind, slot: slot, generation: sessions.generation(slot))
+  }
+
+  @inline(__always)
+  private func receiveToken(_ flow: FlowIndex) -> Token {
+    token(flow.source == .client ? .receiveClient : .receiveServer, flow.slot)
+  }
+
+  @inline(__always)
+  private func sendToken(_ flow: FlowIndex) -> Token {
+    token(flow.sink == .client ? .sendClient : .sendServer, flow.slot)
+  }
+
+  private mutating func receive(_ flow: FlowIndex) {
+    sessions[flow: flow].receiveArmed()
+    sessions[flow.slot].socketOperations += 1
+    // On unix sockets a multishot receive can miss the end of the stream when it comes close behind data
+    // (axboe/liburing issue 1549): there each receive is armed anew.
+    ring.receive(
+      socket(flow.slot, flow.source), multishot: !isUnix(flow.slot, flow.source), token: receiveToken(flow))
+  }
+
+  /// Hands everything that waits to the socket in one send.
+  private mutating func send(_ flow: FlowIndex) {
+    let slot = flow.slot
+    var span = sessions[queue: flow].head
+    var place = sessions[queue: flow].base
+    let sent = sessions[flow: flow].sent
+    // Spans that were sent may still wait to be recorded.
+    while place + UInt64(spans[span].count) <= sent {
+      place += UInt64(spans[span].count)
+      span = spans[span].next
+    }
+    let skipped = Int(sent - place)
+    let first = UnsafeRawBufferPointer(start: spans[span].memory + skipped, count: Int(spans[span].count) - skipped)
+    sessions[slot].socketOperations += 1
+    var total = first.count
+    if spans[span].next < 0 {
+      ring.send(socket(slot, flow.sink), first, token: sendToken(flow))
+    } else {
+      vectors[0] = iovec(iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress), iov_len: first.count)
+      var count = 1
+      span = spans[span].next
+      while span >= 0 && count < Limits.sendVectors {
+        vectors[count] = iovec(iov_base: spans[span].memory, iov_len: Int(spans[span].count))
+        total += Int(spans[span].count)
+        count += 1
+        span = spans[span].next
+      }
+      ring.send(
+        socket(slot, flow.sink), UnsafeMutableBufferPointer(rebasing: vectors[..<count]), token: sendToken(flow))
+    }
+    sessions[flow: flow].sendStarted(total, at: clock.now.nanoseconds)
+  }
+
+  mutating func retryResends() {
+    for _ in 0..<resend.count {
+      if let flow = flow(resend.removeFirst()) { touch(flow.slot) }
+    }
+  }
+
+  // MARK: Giving back
+
+  /// The place in the stream up to which the recording needs no more bytes from the queue.
+  @inline(__always)
+  func recordedPlace(_ flow: FlowIndex) -> UInt64 {
+    sessions[file: flow].isRecording ? sessions[file: flow].position : .max
+  }
+
+  /// Gives back every span that was both sent and recorded.
+  @inline(__always)
+  mutating func release(_ flow: FlowIndex) {
+    let needed = min(sessions[flow: flow].sent, recordedPlace(flow))
+    while sessions[queue: flow].head >= 0,
+      sessions[queue: flow].base + UInt64(spans[sessions[queue: flow].head].count) <= needed
+    {
+      let buffer = spans.removeFirst(from: &sessions[queue: flow])
+      if buffer >= 0 { ring.returnBuffer(buffer) }
+    }
+  }
+
+  /// Moves what a flow has queued out of the receive buffers.
+  mutating func park(_ flow: FlowIndex) {
+    let recorded = recordedPlace(flow)
+    let needed = min(sessions[flow: flow].sent, recorded)
+    spans.park(&sessions[queue: flow], needed: needed, recorded: recorded) { ring.returnBuffer($0) }
+  }
+
+  /// Flows that found no buffer get one in turn. When there is none, the buffers of slow peers are taken back.
+  mutating func feedStarved() {
+    var free = ring.bufferCount - spans.buffersHeld
+    while free > 0, !starved.isEmpty {
+      guard let flow = flow(starved.removeFirst()), sessions[flow: flow].receive == .starved else { continue }
+      sessions[flow: flow].receiveEnded()
+      touch(flow.slot)
+      free -= 1
+    }
+    guard !starved.isEmpty else { return }
+    let now = clock.now.nanoseconds
+    for buffer in 0..<ring.bufferCount {
+      let owner = Int(spans[Int32(buffer)].owner)
+      guard owner >= 0 else { continue }
+      let flow = FlowIndex(rawValue: owner)
+      if sessions[flow: flow].isSending {
+        guard !sessions[flow: flow].isEvicting, sessions[flow.slot].phase == .relaying,
+          now - sessions[flow: flow].sendingSince >= Limits.stalledSendNanoseconds
+        else { continue }
+        sessions[flow: flow].isEvicting = true
+        sessions[flow.slot].socketOperations += 1
+        ring.cancel(sendToken(flow), token: token(.cancel, flow.slot))
+      } else if sessions[file: flow].isWaiting {
+        if spans.parkedBytes > Limits.parkedBytesMaximum { dropWaiting(flow) } else { park(flow) }
+        release(flow)
+      }
+    }
+  }
+}

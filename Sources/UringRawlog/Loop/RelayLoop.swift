@@ -1,0 +1,360 @@
+import Glibc
+
+/// The loop: one thread, one ring. The only place that knows rings, sessions and recordings all together.
+///
+/// A turn submits what the last one prepared and waits, copies the completions out, lets each change the state of its
+/// session, and then goes once over the sessions that changed (`advance`), which decides what is done next. State is
+/// plain data in tables; the extensions of this type are the control flow that changes it.
+struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
+  /// What the loop was given at its start and does not look up itself.
+  struct Environment {
+    var listeners: [Listener]
+    var targets: [SocketAddress]
+    /// The directory of the recordings; -1 when it is a template.
+    var directory: Int32 = -1
+    /// The session index, opened for appending.
+    var index: Int32
+    var indexPath = ""
+    var indexEndsTorn = false
+    var processID: Int32
+    /// The most sessions at once.
+    var maxSessions: Int
+    /// A signalfd(2), and an eventfd(2) that says that names were resolved again; -1 without.
+    var signals: Int32 = -1
+    var wake: Int32 = -1
+    var messages: Int32 = -1
+    /// Begins to resolve the server's name again, without waiting; `wake` becomes readable when it is done.
+    var resolve: () -> Void = {}
+    /// The addresses that were resolved last, or why there are none.
+    var resolved: () -> Result<[SocketAddress], ValueError>? = { nil }
+  }
+
+  /// What a listener's accept is doing.
+  enum Accepting: UInt8 {
+    case off
+    case one
+    case many
+    case cancelling
+    /// The listening socket is closed, or gave an error that no retry helps.
+    case closed
+  }
+
+  let configuration: RelayConfiguration
+  var environment: Environment
+  var ring: R
+  var sessions: SessionTable
+  var spans: SpanTable
+  var pool: BlockPool
+  var heap: DeadlineHeap
+  var index: SessionIndex
+  var clock = Clock()
+  var report: Report
+  let encoder: Encoder
+  let fileName: FileName
+  let names: [SessionIndex.Names]
+  /// Staging memory that one session may hold.
+  let sessionShare: Int
+  /// A file's age, in nanoseconds, at which a turn is woken for it, and the age from which it then goes along.
+  let flushAge: UInt64
+  let flushAlongAge: UInt64
+
+  var accepting: [Accepting]
+  /// Accepted connections for which there was no room any more: descriptor, and listener in the low 16 bits.
+  var acceptedWaiting = SlotQueue()
+  /// Until when accepting rests for lack of descriptors (monotonic nanoseconds); 0 when it does not.
+  var acceptPausedUntil: UInt64 = 0
+  var isDescriptorShortageSaid = false
+  /// Sessions that still relay or connect; those that only finish their recording are not among them.
+  var activeSessions = 0
+  var lastNumber: UInt64 = 0
+
+  /// Slots to be looked at at the end of the turn.
+  var touched = SlotQueue(capacity: 1024)
+  /// Flows without a receive buffer, flows whose send found no memory, files that wait for staging memory; each with
+  /// its slot's generation above.
+  var starved = SlotQueue()
+  var resend = SlotQueue()
+  var memoryWaiting = SlotQueue()
+  var hasMemoryReturned = false
+  var firstDirty: Int32 = -1
+  var lastDirty: Int32 = -1
+  /// Gaps of the sessions that have any.
+  var gaps: [Int: [RecordingGap]] = [:]
+  /// The directory was gone when a file was to be made: open it again before the next.
+  var isDirectoryGone = false
+  var directoryRetryAt: UInt64 = 0
+  var indexRetryAt: UInt64 = 0
+  var isIndexFailureSaid = false
+  var indexLostSaid: UInt64 = 0
+
+  var isDraining = false
+  var drainDeadline: UInt64 = 0
+  /// When the loop ends even though recordings are not written yet; 0 while that is not decided.
+  var exitDeadline: UInt64 = 0
+  private(set) var isFinished = false
+
+  let batch: UnsafeMutableBufferPointer<Completion>
+  let vectors: UnsafeMutableBufferPointer<iovec>
+  let signalBytes = UnsafeMutableRawBufferPointer.allocate(
+    byteCount: SignalDescriptor.recordBytes, alignment: 16)
+  let wakeBytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 8, alignment: 8)
+  /// A name or path under construction.
+  var path = Bytes()
+
+  /// - Throws: ENOMEM when there is not even address space for the tables.
+  static func make(configuration: RelayConfiguration, environment: Environment, ring: consuming R) throws(Errno)
+    -> RelayLoop
+  {
+    Limits.checkRelations()
+    // Sessions that only wait for their disk must not take the place of new ones.
+    let slots = environment.maxSessions * 2
+    let sessions = try SessionTable.make(capacity: slots)
+    let heap = try DeadlineHeap.make(capacity: slots)
+    return RelayLoop(
+      configuration: configuration, environment: environment, ring: ring, sessions: sessions, heap: heap)
+  }
+
+  private init(
+    configuration: RelayConfiguration, environment: Environment, ring: consuming R, sessions: consuming SessionTable,
+    heap: consuming DeadlineHeap
+  ) {
+    self.configuration = configuration
+    self.environment = environment
+    self.sessions = sessions
+    self.heap = heap
+    let buffers = ring.bufferCount
+    spans = SpanTable(receiveBuffers: buffers, address: { [memory = ring.bufferAddress(0), bytes = ring.bufferBytes] in
+      memory + $0 * bytes
+    })
+    self.ring = ring
+    pool = BlockPool(limit: configuration.logMemoryBytes)
+    index = SessionIndex(endsTorn: environment.indexEndsTorn)
+    report = Report(descriptor: environment.messages)
+    encoder = Encoder(timestamps: configuration.timestamps, boundaries: configuration.boundaries)
+    fileName = FileName(processID: environment.processID, addressInName: configuration.addressInName)
+    var serverPath = ""
+    if case .unix(let path) = configuration.connect.target { serverPath = path }
+    names = environment.listeners.map {
+      SessionIndex.Names(
+        listener: $0.bound, listenerPath: $0.bound.dropPrefix("unix:") ?? $0.path, serverPath: serverPath)
+    }
+    sessionShare = configuration.logMemoryBytes / Limits.sessionShareOfLogMemory
+    flushAge = configuration.flushNanoseconds / 4 * 3
+    flushAlongAge = configuration.flushNanoseconds / 2
+    accepting = Array(repeating: .off, count: environment.listeners.count)
+    batch = .allocate(capacity: Limits.completionsTaken)
+    vectors = .allocate(capacity: max(Limits.sendVectors, Limits.writeVectors))
+  }
+
+  deinit {
+    batch.deallocate()
+    vectors.deallocate()
+    signalBytes.deallocate()
+    wakeBytes.deallocate()
+  }
+
+  // MARK: Turns
+
+  /// Works until a signal ended it and everything is written.
+  ///
+  /// - Throws: an error of io_uring_enter(2) that no retry helps.
+  mutating func run() throws(Errno) {
+    start()
+    while !isFinished { try turn() }
+    report.sumUp()
+  }
+
+  /// Prepares the first operations.
+  mutating func start() {
+    clock.set(ring.now())
+    if environment.signals >= 0 { ring.read(environment.signals, signalBytes, token: Token(.signal)) }
+    if environment.wake >= 0 { ring.read(environment.wake, wakeBytes, token: Token(.wake)) }
+    armAccepts()
+  }
+
+  /// One turn: submit and wait, take completions, act, decide what comes next.
+  mutating func turn() throws(Errno) {
+    try ring.submitAndWait(nanoseconds: waitNanoseconds())
+    clock.set(ring.now())
+    while true {
+      let count = ring.takeCompletions(into: batch)
+      for place in 0..<count { handle(batch[place]) }
+      if count < batch.count { break }
+    }
+    workDeadlines()
+    retryResends()
+    advanceTouched()
+    if hasMemoryReturned || !memoryWaiting.isEmpty { retryMemoryWaiting() }
+    if !starved.isEmpty { feedStarved() }
+    // Memory and buffers that came back may have moved further sessions on.
+    advanceTouched()
+    flushDue()
+    armAccepts()
+    if isDraining { workDrain() }
+  }
+
+  private mutating func handle(_ completion: Completion) {
+    guard let kind = completion.token.kind else { return }
+    switch kind {
+    case .accept: accepted(completion)
+    case .cancelAccept, .close, .unlink: break
+    case .indexWrite: indexWritten(completion)
+    case .signal: signalled(completion)
+    case .wake: woken()
+    case .connect, .receiveClient, .receiveServer, .sendClient, .sendServer, .openIn, .openOut, .writeIn, .writeOut,
+      .cancel:
+      guard sessions.isCurrent(completion.token) else {
+        giveBack(completion, kind)
+        return
+      }
+      let slot = completion.token.slot
+      switch kind {
+      case .connect: connected(slot, completion)
+      case .receiveClient: received(FlowIndex(slot, .in), completion)
+      case .receiveServer: received(FlowIndex(slot, .out), completion)
+      case .sendServer: sent(FlowIndex(slot, .in), completion)
+      case .sendClient: sent(FlowIndex(slot, .out), completion)
+      case .openIn: opened(FlowIndex(slot, .in), completion)
+      case .openOut: opened(FlowIndex(slot, .out), completion)
+      case .writeIn: written(FlowIndex(slot, .in), completion)
+      case .writeOut: written(FlowIndex(slot, .out), completion)
+      case .cancel: cancelled(slot, completion)
+      case .accept, .cancelAccept, .close, .unlink, .indexWrite, .signal, .wake: break
+      }
+      touch(slot)
+    }
+  }
+
+  /// A completion for a session that is gone: what it brought goes back. A session stays until all its operations came
+  /// home, so this is a second line of defence.
+  private mutating func giveBack(_ completion: Completion, _ kind: Token.Kind) {
+    assertionFailure("a completion for a session that is gone: \(kind)")
+    if kind == .openIn || kind == .openOut, completion.result >= 0 {
+      ring.close(completion.result, token: Token(.close))
+    }
+    if completion.buffer >= 0 { returnBuffers(completion) }
+  }
+
+  /// Gives back every buffer that a receive filled.
+  mutating func returnBuffers(_ completion: Completion) {
+    var rest = Int(completion.result)
+    var buffer = Int(completion.buffer)
+    repeat {
+      let next = rest > ring.bufferBytes ? ring.bufferAfter(buffer) : -1
+      ring.returnBuffer(buffer)
+      rest -= ring.bufferBytes
+      buffer = next
+    } while buffer >= 0
+  }
+
+  /// Puts a session on the list of those that are looked at at the end of the turn.
+  @inline(__always)
+  mutating func touch(_ slot: Int) {
+    guard !sessions[slot].isTouched else { return }
+    sessions[slot].isTouched = true
+    touched.append(UInt64(truncatingIfNeeded: slot))
+  }
+
+  private mutating func advanceTouched() {
+    while !touched.isEmpty {
+      let slot = Int(touched.removeFirst())
+      sessions[slot].isTouched = false
+      advance(slot)
+    }
+  }
+
+  /// A list entry for a flow: stale when the slot was given away since.
+  @inline(__always)
+  func entry(_ flow: FlowIndex) -> UInt64 {
+    UInt64(sessions.generation(flow.slot)) << 32 | UInt64(truncatingIfNeeded: flow.rawValue)
+  }
+
+  /// The flow of a list entry; nil when its session is gone.
+  func flow(_ entry: UInt64) -> FlowIndex? {
+    let flow = FlowIndex(rawValue: Int(truncatingIfNeeded: entry & 0xFFFF_FFFF))
+    guard sessions.generation(flow.slot) == UInt32(truncatingIfNeeded: entry >> 32),
+      sessions[flow.slot].phase != .free
+    else { return nil }
+    return flow
+  }
+
+  // MARK: Waiting
+
+  /// How long the next turn may wait; nil without end.
+  private func waitNanoseconds() -> UInt64? {
+    let now = clock.now.nanoseconds
+    var next = UInt64.max
+    if let deadline = heap.earliest { next = min(next, deadline) }
+    if firstDirty >= 0 { next = min(next, sessions[file: FlowIndex(rawValue: Int(firstDirty))].dirtySince + flushAge) }
+    if index.waitingSince > 0 { next = min(next, max(index.waitingSince + flushAge, indexRetryAt)) }
+    if acceptPausedUntil > 0 { next = min(next, acceptPausedUntil) }
+    if !starved.isEmpty || !resend.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
+    if isDraining { next = min(next, exitDeadline > 0 ? exitDeadline : drainDeadline) }
+    guard next < .max else { return nil }
+    return next > now ? next - now : 0
+  }
+
+  // MARK: Signals
+
+  private mutating func signalled(_ completion: Completion) {
+    if let number = SignalDescriptor.number(in: signalBytes, count: Int(completion.result)) {
+      if number == SIGHUP {
+        environment.resolve()
+      } else {
+        endRequested()
+      }
+    }
+    ring.read(environment.signals, signalBytes, token: Token(.signal))
+  }
+
+  /// Names were resolved again. Sessions that are connecting go on with the new list.
+  private mutating func woken() {
+    switch environment.resolved() {
+    case .success(let targets)?:
+      environment.targets = targets
+      report.say("resolved '\(configuration.connect.text)' again: \(targets.count) address\(targets.count == 1 ? "" : "es")")
+    case .failure(let error)?:
+      report.say("\(error); still using the addresses found before")
+    case nil:
+      break
+    }
+    ring.read(environment.wake, wakeBytes, token: Token(.wake))
+  }
+
+  /// The first request to end lets sessions go on for the drain time; the second ends them, the third does not wait for
+  /// recordings either.
+  mutating func endRequested() {
+    let now = clock.now.nanoseconds
+    if !isDraining {
+      isDraining = true
+      drainDeadline = now &+ configuration.drainNanoseconds
+      report.say(
+        "ending: no new sessions, \(activeSessions) going on for at most "
+          + "\(configuration.drainNanoseconds / 1_000_000_000) s")
+      closeListeners()
+    } else if now < drainDeadline {
+      drainDeadline = now
+    } else {
+      isFinished = true
+    }
+  }
+
+  private mutating func workDrain() {
+    let now = clock.now.nanoseconds
+    if now >= drainDeadline && exitDeadline == 0 {
+      exitDeadline = now + Limits.exitNanoseconds
+      for slot in 0..<sessions.usedSlots where sessions[slot].phase == .connecting || sessions[slot].phase == .relaying {
+        terminate(slot, .drain)
+        touch(slot)
+      }
+      advanceTouched()
+    }
+    if sessions.count == 0 && !index.hasLines && !index.isWriting {
+      isFinished = true
+    } else if exitDeadline > 0 && now >= exitDeadline {
+      report.say(
+        "ended before everything was written: \(sessions.count) recordings and the index were waiting for the disk")
+      isFinished = true
+    }
+  }
+}

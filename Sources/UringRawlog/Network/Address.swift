@@ -1,0 +1,71 @@
+/// An address as the user types it: `host:port`, `[v6]:port`, `:port`, `unix:/path`, and for listening `fd:N`.
+public struct Address: Sendable, Equatable {
+  public enum Target: Sendable, Equatable {
+    /// A name or an IP address; nil for `:port`.
+    case host(String?, port: UInt16)
+    case unix(path: String)
+    /// A listening socket that the parent process passed on.
+    case descriptor(Int32)
+  }
+
+  /// The address as given.
+  public let text: String
+  public let target: Target
+
+  /// - Throws: `ValueError` naming what is wrong and what is right.
+  public init(listening text: String) throws(ValueError) {
+    self.text = text
+    if let number = text.dropPrefix("fd:") {
+      guard let descriptor = Int32(number), descriptor >= 0, number.allSatisfy(\.isWholeNumber) else {
+        throw ValueError("'\(text.escapedForMessage)' needs the number of a descriptor behind 'fd:', as in fd:3")
+      }
+      target = .descriptor(descriptor)
+    } else {
+      target = try Self.parse(text, leastPort: 0, forms: "host:port, [v6]:port, :port, unix:/path or fd:N")
+    }
+  }
+
+  /// - Throws: `ValueError` naming what is wrong and what is right.
+  public init(connecting text: String) throws(ValueError) {
+    self.text = text
+    target = try Self.parse(text, leastPort: 1, forms: "host:port, [v6]:port, :port or unix:/path")
+  }
+
+  private static func parse(_ text: String, leastPort: UInt16, forms: String) throws(ValueError) -> Target {
+    let shown = "'\(text.escapedForMessage)'"
+    guard !text.utf8.contains(0) else { throw ValueError("\(shown) holds a NUL byte") }
+    if let path = text.dropPrefix("unix:") {
+      guard path.hasPrefix("/") else { throw ValueError("\(shown) needs an absolute path, as in unix:/run/mail.sock") }
+      guard SocketAddress(unixPath: path) != nil else {
+        throw ValueError("\(shown) is too long: the path of a unix socket has at most 107 bytes")
+      }
+      return .unix(path: path)
+    }
+    guard let colon = text.lastIndex(of: ":") else { throw ValueError("\(shown) is not \(forms)") }
+    let portText = text[text.index(after: colon)...]
+    var host = String(text[..<colon])
+    if host.hasPrefix("[") {
+      guard host.hasSuffix("]"), host.count > 2 else { throw ValueError("\(shown) is not \(forms)") }
+      host = String(host.dropFirst().dropLast())
+      guard host.contains(":") else { throw ValueError("\(shown): only IPv6 addresses stand in brackets") }
+    } else if host.contains(":") {
+      throw ValueError("\(shown) is not \(forms); an IPv6 address stands in brackets, as in [::1]:143")
+    }
+    guard !portText.isEmpty, portText.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
+      let port = UInt16(portText), port >= leastPort
+    else {
+      throw ValueError("\(shown): the port is a number from \(leastPort) to 65535")
+    }
+    guard !host.contains(where: { $0.isWhitespace || $0 == "/" || $0 == "[" || $0 == "]" }) else {
+      throw ValueError("\(shown) is not \(forms)")
+    }
+    return .host(host.isEmpty ? nil : host, port: port)
+  }
+}
+
+extension String {
+  /// What stands behind a prefix; nil without it.
+  func dropPrefix(_ prefix: String) -> String? {
+    hasPrefix(prefix) ? String(dropFirst(prefix.count)) : nil
+  }
+}

@@ -1,0 +1,102 @@
+import Glibc
+
+/// Staging memory for recordings: blocks of a few sizes, bounded all together by `--log-memory`.
+struct BlockPool: ~Copyable {
+  /// What a block says of itself; its bytes follow in the same piece of memory.
+  struct Header {
+    var next: Block?
+    /// Encoded bytes in it, and the relayed bytes that they record.
+    var used: Int32 = 0
+    var relayed: Int32 = 0
+    /// Bytes that fit.
+    var capacity: Int32
+    var sizeClass: UInt8
+    /// The first byte of the block begins a line of the data.
+    var startsAtLineStart = true
+    /// Encoded bytes at the front that are on disk already, after a short write.
+    var written: Int32 = 0
+  }
+
+  struct Block: Equatable {
+    let header: UnsafeMutablePointer<Header>
+
+    @inline(__always) var bytes: UnsafeMutableRawPointer {
+      UnsafeMutableRawPointer(header) + MemoryLayout<Header>.stride
+    }
+    /// What is used and not yet on disk.
+    var unwritten: UnsafeRawBufferPointer {
+      UnsafeRawBufferPointer(
+        start: bytes + Int(header.pointee.written), count: Int(header.pointee.used - header.pointee.written))
+    }
+    @inline(__always) var room: UnsafeMutableRawBufferPointer {
+      UnsafeMutableRawBufferPointer(
+        start: bytes + Int(header.pointee.used), count: Int(header.pointee.capacity - header.pointee.used))
+    }
+    var memoryBytes: Int { Limits.blockBytes[Int(header.pointee.sizeClass)] }
+  }
+
+  static let classes = Limits.blockBytes.count
+
+  let limit: Int
+  /// Memory of the blocks in use.
+  private(set) var usedBytes = 0
+  /// The most that was in use at once.
+  private(set) var peakBytes = 0
+  private var idleBytes = 0
+  private var idle = InlineArray<4, Block?>(repeating: nil)
+
+  /// - Parameter limit: the most memory of all blocks in use, in bytes.
+  init(limit: Int) {
+    self.limit = limit
+  }
+
+  deinit {
+    for sizeClass in 0..<Self.classes {
+      var block = idle[sizeClass]
+      while let current = block {
+        block = current.header.pointee.next
+        UnsafeMutableRawPointer(current.header).deallocate()
+      }
+    }
+  }
+
+  /// A block of the wanted class, or of the largest smaller one that both the pool and `share` still allow; nil when not
+  /// even the smallest fits.
+  mutating func take(_ wanted: Int, share: Int) -> Block? {
+    let allowed = min(share, limit - usedBytes)
+    var sizeClass = wanted
+    while Limits.blockBytes[sizeClass] > allowed {
+      guard sizeClass > 0 else { return nil }
+      sizeClass -= 1
+    }
+    let bytes = Limits.blockBytes[sizeClass]
+    let block: Block
+    if let kept = idle[sizeClass] {
+      idle[sizeClass] = kept.header.pointee.next
+      idleBytes -= bytes
+      block = kept
+    } else {
+      let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+      block = Block(header: memory.bindMemory(to: Header.self, capacity: 1))
+    }
+    block.header.initialize(
+      to: Header(
+        next: nil, capacity: Int32(bytes - MemoryLayout<Header>.stride), sizeClass: UInt8(sizeClass)))
+    usedBytes += bytes
+    peakBytes = max(peakBytes, usedBytes)
+    return block
+  }
+
+  mutating func giveBack(_ block: Block) {
+    let bytes = block.memoryBytes
+    let sizeClass = Int(block.header.pointee.sizeClass)
+    usedBytes -= bytes
+    guard idleBytes + bytes <= Limits.idleBlockBytes else {
+      UnsafeMutableRawPointer(block.header).deallocate()
+      return
+    }
+    block.header.pointee.next = idle[sizeClass]
+    idle[sizeClass] = block
+    idleBytes += bytes
+  }
+}

@@ -1,0 +1,73 @@
+import Glibc
+
+/// One file of a recording, and the encoded bytes that wait to be written to it.
+struct RecordingFile {
+  enum State: UInt8 {
+    /// This direction is not recorded.
+    case none
+    /// It is being opened; bytes gather meanwhile.
+    case opening
+    case open
+    /// What was recorded so far stays, nothing more is added (`--max-recording`, too many gaps).
+    case ended
+    /// It could not be opened or written.
+    case failed
+  }
+
+  var state: State = .none
+  var descriptor: Int32 = -1
+  /// Why it could not be created (errno(3)); 0 when nothing failed.
+  var openError: Int32 = 0
+  var encoder = Encoder.State()
+  /// The block class for the next block: grows while blocks fill between flushes, shrinks when they stay empty.
+  var sizeClass = UInt8(Limits.firstBlockClass)
+  /// A write is with the kernel.
+  var isWriting = false
+  /// What is staged should be written now: the interval is over, there is enough, or the session ends.
+  var mustFlush = false
+  /// It waits for staging memory.
+  var isWaiting = false
+  /// Relayed bytes are lost until there is memory again.
+  var isDropping = false
+  var isTruncated = false
+  /// The last block is being written and takes no more bytes.
+  var isTailSealed = false
+
+  /// The place in the stream up to which bytes were recorded, or given up.
+  var position: UInt64 = 0
+  /// Relayed bytes that the bytes on disk hold, and these bytes.
+  var recorded: UInt64 = 0
+  var fileBytes: UInt64 = 0
+  /// Relayed bytes that are lost to gaps.
+  var dropped: UInt64 = 0
+
+  /// The staged blocks, oldest first, and the encoded bytes in them.
+  var first: BlockPool.Block?
+  var last: BlockPool.Block?
+  var stagedBytes = 0
+
+  /// When the oldest staged byte came (monotonic nanoseconds), and the neighbours in the list of files to be flushed.
+  var dirtySince: UInt64 = 0
+  var previousDirty: Int32 = -1
+  var nextDirty: Int32 = -1
+  var isDirty = false
+  /// When waiting for memory began (monotonic nanoseconds).
+  var waitingSince: UInt64 = 0
+
+  /// Bytes of this direction are, or may yet be, recorded.
+  var isRecording: Bool { state == .opening || state == .open }
+
+  mutating func append(_ block: BlockPool.Block) {
+    block.header.pointee.startsAtLineStart = encoder.atLineStart
+    if let last { last.header.pointee.next = block } else { first = block }
+    last = block
+  }
+}
+
+/// Relayed bytes that a recording lacks.
+struct RecordingGap: Equatable {
+  var direction: Direction
+  /// Where in the stream of its direction, and how many.
+  var offset: UInt64
+  var bytes: UInt64
+}

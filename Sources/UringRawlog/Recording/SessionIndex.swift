@@ -1,0 +1,202 @@
+import Glibc
+
+/// `sessions.jsonl`: one JSON object a line, appended, one when a session starts and one when it ends.
+///
+/// It holds the lines that wait to be written and decides what is written next; the loop does the writing. Every write
+/// is whole lines. A line that a full disk tore is ended with a line feed and written again.
+struct SessionIndex: ~Copyable {
+  private var pending = Bytes(capacity: 64 << 10)
+  /// Lines with the kernel. The byte in front of them is a line feed, written first when the file ends in a torn line.
+  private var writing = Bytes(capacity: 64 << 10)
+  private var offset = 0
+  private(set) var isWriting = false
+  /// When the oldest waiting line came (monotonic nanoseconds); 0 when none waits.
+  private(set) var waitingSince: UInt64 = 0
+  private(set) var lostLines: UInt64 = 0
+  /// The lines up to the last whole one in `pending`; a line under construction lies behind.
+  private var lineStart = 0
+  private var endsTorn: Bool
+
+  /// - Parameter endsTorn: the file's last byte is not a line feed.
+  init(endsTorn: Bool) {
+    self.endsTorn = endsTorn
+  }
+
+  var hasLines: Bool { pending.count > 0 || offset < writing.count }
+
+  // MARK: Writing
+
+  /// The bytes of the next write; nil when there are none or one is under way.
+  mutating func nextWrite() -> UnsafeRawBufferPointer? {
+    guard !isWriting else { return nil }
+    if offset >= writing.count {
+      guard pending.count > 0 else { return nil }
+      writing.removeAll()
+      writing.append(UInt8(ascii: "\n"))
+      writing.append(pending)
+      pending.removeAll()
+      offset = endsTorn ? 0 : 1
+      endsTorn = false
+    }
+    isWriting = true
+    waitingSince = 0
+    return UnsafeRawBufferPointer(rebasing: writing.span[offset...])
+  }
+
+  /// A write took `count` bytes, perhaps fewer than were offered.
+  mutating func written(_ count: Int, at now: UInt64) {
+    isWriting = false
+    let end = offset + count
+    guard end < writing.count else {
+      writing.removeAll()
+      offset = 0
+      if pending.count > 0 { waitingSince = now }
+      return
+    }
+    waitingSince = now
+    if count == 0 { return }
+    // Go back to the line feed before the torn line: written again, it ends what stands there.
+    var place = end
+    while writing.span[place - 1] != UInt8(ascii: "\n") { place -= 1 }
+    offset = place == end ? end : place - 1
+  }
+
+  /// A write failed; the lines wait.
+  mutating func failed(at now: UInt64) {
+    isWriting = false
+    waitingSince = now
+  }
+
+  // MARK: Lines
+
+  /// Ends the line under construction; when too many lines wait it is lost, and counted.
+  private mutating func endLine(at now: UInt64) {
+    pending.append("}\n")
+    if pending.count > Limits.indexPendingBytes {
+      pending.truncate(lineStart)
+      lostLines += 1
+    } else if waitingSince == 0 && !isWriting {
+      waitingSince = now
+    }
+  }
+
+  /// The parts of a record that are the same for all sessions of a listener, as JSON strings.
+  struct Names: Sendable {
+    let listener: [UInt8]
+    /// A client of a unix listener, by the path that it connected to.
+    let unixClient: [UInt8]
+    let unixServer: [UInt8]
+
+    init(listener: String, listenerPath: String, serverPath: String) {
+      self.listener = jsonString(listener)
+      unixClient = jsonString("unix:" + listenerPath)
+      unixServer = jsonString("unix:" + serverPath)
+    }
+  }
+
+  /// The record of a session's start, with the time of its accept.
+  mutating func start(
+    _ session: borrowing Session, names: Names, fileName: FileName, clock: inout Clock
+  ) {
+    begin("start", session, names: names, fileName: fileName, at: session.acceptedMicroseconds, clock: &clock)
+    endLine(at: clock.now.nanoseconds)
+  }
+
+  /// The record of a session's end, with the time of now.
+  mutating func end(
+    _ session: borrowing Session, in flowIn: Flow, out flowOut: Flow, inFile: RecordingFile, outFile: RecordingFile,
+    gaps: [RecordingGap], names: Names, fileName: FileName, clock: inout Clock
+  ) {
+    begin("end", session, names: names, fileName: fileName, at: clock.now.epochMicroseconds, clock: &clock)
+    pending.append(",\"user\":null,\"login\":\"none\",\"reason\":\"")
+    pending.append(session.reason.name)
+    pending.append("\",\"seconds\":")
+    let microseconds = (clock.now.nanoseconds - session.acceptedNanoseconds) / 1000
+    pending.append(decimal: microseconds / 1_000_000)
+    pending.append(UInt8(ascii: "."))
+    pending.append(decimal: microseconds % 1_000_000, width: 6)
+    field(",\"in_bytes\":", flowIn.received)
+    field(",\"out_bytes\":", flowOut.received)
+    field(",\"in_recorded\":", inFile.recorded)
+    field(",\"out_recorded\":", outFile.recorded)
+    field(",\"in_file\":", inFile.fileBytes)
+    field(",\"out_file\":", outFile.fileBytes)
+    field(",\"dropped\":", inFile.dropped + outFile.dropped)
+    pending.append(",\"gaps\":[")
+    for (number, gap) in gaps.enumerated() {
+      if number > 0 { pending.append(UInt8(ascii: ",")) }
+      pending.append(gap.direction == .in ? "{\"direction\":\"in\"" : "{\"direction\":\"out\"")
+      field(",\"offset\":", gap.offset)
+      field(",\"bytes\":", gap.bytes)
+      pending.append(UInt8(ascii: "}"))
+    }
+    pending.append("],\"client_close\":\"")
+    pending.append(session.clientClose.name)
+    pending.append("\",\"server_close\":\"")
+    pending.append(session.serverClose.name)
+    pending.append("\",\"failed_logins\":0,\"server_tls\":null,\"redacted\":0,\"recording\":\"")
+    pending.append(Self.recording(session, inFile, outFile, hasGaps: !gaps.isEmpty))
+    pending.append(UInt8(ascii: "\""))
+    endLine(at: clock.now.nanoseconds)
+  }
+
+  /// The worst that happened to either direction.
+  private static func recording(
+    _ session: borrowing Session, _ inFile: RecordingFile, _ outFile: RecordingFile, hasGaps: Bool
+  ) -> StaticString {
+    if !session.isRecorded { return "none" }
+    if inFile.state == .failed || outFile.state == .failed { return "failed" }
+    if hasGaps { return "lossy" }
+    if inFile.isTruncated || outFile.isTruncated { return "truncated" }
+    return "complete"
+  }
+
+  private mutating func begin(
+    _ event: StaticString, _ session: borrowing Session, names: Names, fileName: FileName,
+    at microseconds: Int64, clock: inout Clock
+  ) {
+    lineStart = pending.count
+    pending.append("{\"event\":\"")
+    pending.append(event)
+    pending.append("\",\"id\":\"")
+    fileName.appendStem(of: session, to: &pending)
+    pending.append("\",\"time\":\"")
+    clock.appendIndexTime(microseconds, to: &pending)
+    pending.append("\",\"listener\":")
+    pending.append(names.listener)
+    pending.append(",\"protocol\":\"raw\",\"client\":")
+    address(session.client, unix: names.unixClient)
+    pending.append(",\"server\":")
+    address(session.server, unix: names.unixServer)
+    pending.append(",\"via\":null,\"tls\":null")
+  }
+
+  private mutating func field(_ name: StaticString, _ value: UInt64) {
+    pending.append(name)
+    pending.append(decimal: value)
+  }
+
+  private mutating func address(_ peer: PeerAddress, unix: [UInt8]) {
+    if peer.family == .unix {
+      pending.append(unix)
+    } else {
+      pending.append(UInt8(ascii: "\""))
+      peer.append(to: &pending)
+      pending.append(UInt8(ascii: "\""))
+    }
+  }
+}
+
+/// A text as a JSON string with its quotes (RFC 8259 §7).
+func jsonString(_ text: String) -> [UInt8] {
+  var result: [UInt8] = [UInt8(ascii: "\"")]
+  let digits = Array("0123456789abcdef".utf8)
+  for byte in text.utf8 {
+    switch byte {
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"): result += [UInt8(ascii: "\\"), byte]
+    case 0..<0x20: result += Array("\\u00".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+    default: result.append(byte)
+    }
+  }
+  return result + [UInt8(ascii: "\"")]
+}

@@ -1,0 +1,144 @@
+import Glibc
+
+/// `uring-rawlog relay`: from the options to a running loop, and back to an exit.
+public enum Relay {
+  /// Relays until a signal ends it.
+  ///
+  /// Everything that can be wrong is found before anything is created: names and directories first, then the ring, then
+  /// the addresses, the index last.
+  ///
+  /// - Throws: `StartError` with the exit code and one line for the user.
+  public static func run(_ configuration: RelayConfiguration) throws(StartError) {
+    var report = Report(descriptor: STDERR_FILENO)
+    // A peer that is gone, and a file at its size limit, are results of operations and not signals.
+    signal(SIGPIPE, SIG_IGN)
+    signal(SIGXFSZ, SIG_IGN)
+    let descriptors = DescriptorLimit.raise()
+
+    let identity = try Identity(user: configuration.user, group: configuration.group)
+    let targets: [SocketAddress]
+    do throws(ValueError) {
+      targets = try AddressResolver.addresses(connecting: configuration.connect)
+    } catch {
+      throw StartError(.unavailable, "--connect: \(error); check the name and the resolver")
+    }
+    try identity.takeGroups()
+    try identity.withRights { () throws(StartError) in
+      try RecordingDirectory.check(
+        directory: configuration.directory, indexDirectory: configuration.indexDirectory)
+    }
+
+    let signals: Int32
+    let wake: Int32
+    let ring: KernelRing
+    do throws(Errno) {
+      signals = try SignalDescriptor.open([SIGTERM, SIGINT, SIGHUP])
+      wake = try SignalDescriptor.openWake()
+    } catch {
+      throw StartError(.osError, "cannot make a descriptor for signals: \(error.text); raise the limit of open files")
+    }
+    let leftAside = try featuresLeftAside()
+    do throws(Errno) {
+      ring = try KernelRing.make(without: leftAside)
+    } catch {
+      throw StartError(.unavailable, RingAvailability.explain(error))
+    }
+
+    let listeners = try open(configuration.listen)
+    var isRunning = false
+    defer { if !isRunning { listeners.forEach { $0.close() } } }
+    try identity.drop()
+    let index = try RecordingDirectory.openIndex(configuration)
+    var directory: Int32 = -1
+    if !configuration.directory.hasVariables {
+      directory = openFile(configuration.directory.text, flags: O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+      guard directory >= 0 else {
+        throw StartError(
+          .noPermission,
+          "--dir: cannot open '\(configuration.directory.text)': \(Errno.current.text); let this user read it")
+      }
+    }
+
+    let fitting = descriptors.sessions(files: configuration.filter == nil ? 2 : 1)
+    guard fitting > 0 else {
+      throw StartError(
+        .unavailable,
+        "the limit of \(descriptors.limit) open files leaves none for sessions; raise it (LimitNOFILE=, 'ulimit -n')")
+    }
+    if fitting < configuration.maxSessions {
+      report.say(
+        "the limit of \(descriptors.limit) open files fits \(fitting) sessions at once, not --max-sessions "
+          + "\(configuration.maxSessions); raise it (LimitNOFILE=, 'ulimit -Hn')")
+    }
+    let resolution = Resolution(configuration.connect, wake: wake)
+    let environment = RelayLoop<KernelRing>.Environment(
+      listeners: listeners, targets: targets, directory: directory, index: index.descriptor, indexPath: index.path,
+      indexEndsTorn: index.endsTorn, processID: getpid(), maxSessions: min(fitting, configuration.maxSessions),
+      signals: signals, wake: wake, messages: STDERR_FILENO, resolve: { resolution.begin() },
+      resolved: { resolution.take() })
+    do throws(Errno) {
+      var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
+      for listener in listeners { report.say("listening on \(listener.bound)") }
+      isRunning = true
+      try loop.run()
+    } catch {
+      throw StartError(.osError, "the ring failed: \(error.text); please report this with the kernel's version")
+    }
+  }
+
+  private static func open(_ addresses: [Address]) throws(StartError) -> [Listener] {
+    var listeners: [Listener] = []
+    for address in addresses {
+      do throws(StartError) {
+        listeners += try Listener.open(address)
+      } catch {
+        listeners.forEach { $0.close() }
+        throw error
+      }
+    }
+    return listeners
+  }
+
+  /// `URING_RAWLOG_WITHOUT` names features of the kernel to do without, for a kernel in which one is broken.
+  private static func featuresLeftAside() throws(StartError) -> KernelRing.Features {
+    var features: KernelRing.Features = []
+    guard let value = getenv("URING_RAWLOG_WITHOUT") else { return features }
+    for name in String(cString: value).split(separator: ",") {
+      guard let feature = KernelRing.Features.named(name) else {
+        throw StartError(.usage, "URING_RAWLOG_WITHOUT: unknown feature '\(name)'; there are bundles and multishot")
+      }
+      features.insert(feature)
+    }
+    return features
+  }
+}
+
+/// How many descriptors the process may have, and how many sessions that is.
+struct DescriptorLimit {
+  let limit: Int
+
+  /// Raises the soft limit to the hard one (setrlimit(2)).
+  static func raise() -> DescriptorLimit {
+    var limit = rlimit()
+    getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    if limit.rlim_cur < limit.rlim_max {
+      limit.rlim_cur = limit.rlim_max
+      if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) != 0 {
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+      }
+    }
+    return DescriptorLimit(limit: Int(clamping: limit.rlim_cur))
+  }
+
+  /// How many sessions the descriptors that are still free are enough for.
+  ///
+  /// - Parameter files: how many files a session records to.
+  func sessions(files: Int) -> Int {
+    var open = 0
+    if let directory = opendir("/proc/self/fd") {
+      while readdir(directory) != nil { open += 1 }
+      closedir(directory)
+    }
+    return max(0, (limit - open - Limits.descriptorReserve) / (2 + files))
+  }
+}

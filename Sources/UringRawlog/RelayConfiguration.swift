@@ -1,0 +1,62 @@
+/// Everything that `uring-rawlog relay` is told, as plain data. Durations are in nanoseconds, 0 meaning "never ends".
+public struct RelayConfiguration: Sendable {
+  /// What a full `--log-memory` does to the senders.
+  public enum LogFull: String, Sendable, CaseIterable {
+    case wait
+    case drop
+  }
+
+  /// What a recording that cannot be written does to its session.
+  public enum LogError: String, Sendable, CaseIterable {
+    case `continue`
+    case close
+  }
+
+  /// The one direction that is recorded.
+  public enum Filter: String, Sendable, CaseIterable {
+    case `in`
+    case out
+  }
+
+  public var listen: [Address]
+  public var connect: Address
+  public var directory: DirectoryTemplate
+  /// Where the session index goes; nil for the recordings' own directory.
+  public var indexDirectory: String?
+  public var timestamps = false
+  public var boundaries = false
+  public var addressInName = false
+  public var filter: Filter?
+  /// Record only these clients; empty for everyone.
+  public var only: [CIDR] = []
+  public var flushNanoseconds: UInt64 = 100_000_000
+  public var logMemoryBytes = 64 << 20
+  public var logFull: LogFull = .wait
+  public var logWaitNanoseconds: UInt64 = 2_000_000_000
+  public var logError: LogError = .continue
+  public var maxSessions = 65536
+  public var idleNanoseconds: UInt64 = 35 * 60 * 1_000_000_000
+  public var connectNanoseconds: UInt64 = 10_000_000_000
+  public var drainNanoseconds: UInt64 = 30_000_000_000
+  /// Most relayed bytes recorded a session and direction.
+  public var maxRecordingBytes: UInt64 = .max
+  public var user: String?
+  public var group: String?
+
+  public init(listen: [Address], connect: Address, directory: DirectoryTemplate) {
+    self.listen = listen
+    self.connect = connect
+    self.directory = directory
+  }
+
+  func isRecorded(_ direction: Direction) -> Bool {
+    switch (filter, direction) {
+    case (nil, _), (.in, .in), (.out, .out): true
+    case (.in, .out), (.out, .in): false
+    }
+  }
+
+  func isRecorded(_ client: PeerAddress) -> Bool {
+    only.isEmpty || only.contains { $0.contains(client) }
+  }
+}

@@ -1,0 +1,323 @@
+import CLibUring
+import Glibc
+
+/// The real ring: io_uring(7) with one provided-buffer ring for all receives.
+struct KernelRing: Ring, ~Copyable {
+  /// What newer kernels offer and the loop can do without. `URING_RAWLOG_WITHOUT` names those that are left aside.
+  struct Features: OptionSet {
+    let rawValue: UInt32
+    /// One receive fills several buffers (IORING_FEAT_RECVSEND_BUNDLE, kernel 6.10).
+    static let bundles = Features(rawValue: 1)
+    /// A receive that stays armed (IORING_RECV_MULTISHOT, kernel 6.0); without it each is armed anew.
+    static let multishotReceive = Features(rawValue: 2)
+    static let all: Features = [.bundles, .multishotReceive]
+
+    /// Names as in `URING_RAWLOG_WITHOUT=bundles,multishot`; unknown ones are nil.
+    static func named(_ name: some StringProtocol) -> Features? {
+      switch name {
+      case "bundles": .bundles
+      case "multishot": .multishotReceive
+      default: nil
+      }
+    }
+  }
+
+  private let ring: UnsafeMutablePointer<io_uring>
+  private var buffers: BufferRing
+  private let features: Features
+  private let completions: UnsafeMutablePointer<io_uring_cqe>
+  /// Addresses, paths, vectors and message headers of operations that were prepared but not yet submitted.
+  private let arena: UnsafeMutableRawPointer
+  private var arenaUsed = 0
+
+  /// - Throws: the error of io_uring_setup(2) or io_uring_register(2); `RingAvailability` explains it to the user.
+  static func make(
+    entries: Int = Limits.submissionEntries, bufferCount: Int = Limits.receiveBuffers,
+    bufferBytes: Int = Limits.receiveBufferBytes, without: Features = []
+  ) throws(Errno) -> KernelRing {
+    let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
+    let parameters: io_uring_params
+    do throws(Errno) {
+      parameters = try setUp(ring, entries: entries)
+    } catch {
+      ring.deallocate()
+      throw error
+    }
+    let buffers: BufferRing
+    do throws(Errno) {
+      buffers = try BufferRing.make(for: ring, count: bufferCount, bytes: bufferBytes)
+    } catch {
+      io_uring_queue_exit(ring)
+      ring.deallocate()
+      throw error
+    }
+    // A registered ring descriptor spares a look-up at each enter; without it (an old seccomp filter) all works.
+    _ = io_uring_register_ring_fd(ring)
+    var found: Features = .multishotReceive
+    if parameters.features & uring_feat_recvsend_bundle != 0, KernelVersion.running >= bundlesInOrder {
+      found.insert(.bundles)
+    }
+    return KernelRing(ring: ring, buffers: buffers, features: found.subtracting(without))
+  }
+
+  private init(ring: UnsafeMutablePointer<io_uring>, buffers: consuming BufferRing, features: Features) {
+    self.ring = ring
+    self.buffers = buffers
+    self.features = features
+    completions = .allocate(capacity: Limits.completionsTaken)
+    arena = .allocate(byteCount: Limits.submissionArenaBytes, alignment: 16)
+  }
+
+  deinit {
+    io_uring_queue_exit(ring)
+    ring.deallocate()
+    completions.deallocate()
+    arena.deallocate()
+  }
+
+  /// Bundled receives came with 6.10, but stable kernels from 6.13.11 to 6.14.8, and those distributions made of them,
+  /// could hand out a bundle's buffers in the wrong order (axboe/liburing issue 1409, mended for 6.15 and 6.14.9, with
+  /// follow-ups in 6.16). Mail in the wrong order is worse than a few receives more.
+  static let bundlesInOrder = KernelVersion(major: 6, minor: 16)
+
+  /// io_uring_setup(2) with the flags that the loop is built on.
+  private static func setUp(_ ring: UnsafeMutablePointer<io_uring>, entries: Int) throws(Errno) -> io_uring_params {
+    var parameters = io_uring_params()
+    parameters.cq_entries = UInt32(entries * Limits.completionsPerSubmission)
+    parameters.flags =
+      uring_setup_single_issuer  // One thread submits; the kernel may spare locks (6.0).
+      | uring_setup_defer_taskrun  // Completions are worked off in our own enter, in batches (6.1).
+      | uring_setup_coop_taskrun  // No interrupt of the running thread for a completion (5.19).
+      | uring_setup_submit_all  // One bad entry does not hold back those behind it (5.18).
+      | uring_setup_clamp  // Take the kernel's maximum where it is smaller than what we ask.
+      | uring_setup_cqsize  // Many multishot operations complete for one submission.
+    let result = io_uring_queue_init_params(UInt32(entries), ring, &parameters)
+    guard result == 0 else {
+      throw Errno(-result)
+    }
+    return parameters
+  }
+
+  // MARK: Buffers
+
+  var bufferCount: Int { buffers.count }
+  var bufferBytes: Int { buffers.bytes }
+  var hasBundles: Bool { features.contains(.bundles) }
+  @inline(__always) func bufferAddress(_ buffer: Int) -> UnsafeMutableRawPointer { buffers.address(buffer) }
+  @inline(__always) func bufferAfter(_ buffer: Int) -> Int { buffers.after(buffer) }
+  @inline(__always) mutating func returnBuffer(_ buffer: Int) { buffers.add(buffer) }
+
+  // MARK: Submissions
+
+  @inline(__always)
+  private mutating func next(_ operation: UInt8, _ descriptor: Int32, _ token: Token)
+    -> UnsafeMutablePointer<io_uring_sqe>
+  {
+    if let entry = uring_next_submission(ring, operation, descriptor, token.rawValue) { return entry }
+    return nextAfterSubmitting(operation, descriptor, token)
+  }
+
+  /// The submission queue is full in mid-turn: hand over what there is. The kernel refuses only while it is out of
+  /// memory for requests or completions overflow; both pass as it works on.
+  @inline(never)
+  private mutating func nextAfterSubmitting(_ operation: UInt8, _ descriptor: Int32, _ token: Token)
+    -> UnsafeMutablePointer<io_uring_sqe>
+  {
+    while true {
+      submitPrepared()
+      if let entry = uring_next_submission(ring, operation, descriptor, token.rawValue) { return entry }
+      sched_yield()
+    }
+  }
+
+  private mutating func submitPrepared() {
+    buffers.publish()
+    // What the arena holds may be reused only when the kernel took every entry.
+    if io_uring_submit(ring) >= 0, io_uring_sq_ready(ring) == 0 { arenaUsed = 0 }
+  }
+
+  private mutating func arenaSpace(_ bytes: Int) -> UnsafeMutableRawPointer {
+    let rounded = (bytes + 15) & ~15
+    while arenaUsed + rounded > Limits.submissionArenaBytes {
+      submitPrepared()
+      if arenaUsed > 0 { sched_yield() }
+    }
+    defer { arenaUsed += rounded }
+    return arena + arenaUsed
+  }
+
+  mutating func accept(_ listener: Int32, multishot: Bool, token: Token) {
+    let entry = next(uring_op_accept, listener, token)
+    uring_set_operation_flags(entry, UInt32(SOCK_CLOEXEC.rawValue))
+    if multishot { uring_set_priority(entry, uring_accept_multishot) }
+  }
+
+  mutating func connect(_ socket: Int32, to address: UnsafePointer<SocketAddress>, token: Token) {
+    let copy = arenaSpace(MemoryLayout<sockaddr_storage>.size)
+    withUnsafeBytes(of: address.pointee.storage) { copy.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    // For connect the kernel takes the length of the address where others have an offset.
+    uring_set_address(next(uring_op_connect, socket, token), copy, 0, UInt64(address.pointee.length))
+  }
+
+  @inline(__always)
+  mutating func receive(_ socket: Int32, multishot: Bool, token: Token) {
+    let entry = next(uring_op_recv, socket, token)
+    uring_set_buffer_group(entry, BufferRing.group)
+    var priority: UInt16 = 0
+    if multishot && features.contains(.multishotReceive) { priority |= uring_recv_multishot }
+    if features.contains(.bundles) { priority |= uring_recvsend_bundle }
+    uring_set_priority(entry, priority)
+  }
+
+  @inline(__always)
+  mutating func send(_ socket: Int32, _ bytes: UnsafeRawBufferPointer, token: Token) {
+    let entry = next(uring_op_send, socket, token)
+    uring_set_address(entry, bytes.baseAddress, UInt32(bytes.count), 0)
+    uring_set_operation_flags(entry, UInt32(MSG_NOSIGNAL))
+  }
+
+  mutating func send(_ socket: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, token: Token) {
+    let vectorBytes = vectors.count * MemoryLayout<iovec>.stride
+    let space = arenaSpace(MemoryLayout<msghdr>.stride + vectorBytes)
+    let copy = space + MemoryLayout<msghdr>.stride
+    copy.copyMemory(from: vectors.baseAddress!, byteCount: vectorBytes)
+    var message = msghdr()
+    message.msg_iov = copy.assumingMemoryBound(to: iovec.self)
+    message.msg_iovlen = vectors.count
+    space.assumingMemoryBound(to: msghdr.self).initialize(to: message)
+    let entry = next(uring_op_sendmsg, socket, token)
+    uring_set_address(entry, space, 1, 0)
+    uring_set_operation_flags(entry, UInt32(MSG_NOSIGNAL))
+  }
+
+  mutating func write(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64, token: Token) {
+    let entry = next(uring_op_write, file, token)
+    uring_set_address(entry, bytes.baseAddress, UInt32(bytes.count), UInt64(bitPattern: offset))
+  }
+
+  mutating func write(
+    _ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64, token: Token
+  ) {
+    let vectorBytes = vectors.count * MemoryLayout<iovec>.stride
+    let copy = arenaSpace(vectorBytes)
+    copy.copyMemory(from: vectors.baseAddress!, byteCount: vectorBytes)
+    let entry = next(uring_op_writev, file, token)
+    uring_set_address(entry, copy, UInt32(vectors.count), UInt64(bitPattern: offset))
+  }
+
+  mutating func read(_ file: Int32, _ bytes: UnsafeMutableRawBufferPointer, token: Token) {
+    let entry = next(uring_op_read, file, token)
+    uring_set_address(entry, bytes.baseAddress, UInt32(bytes.count), UInt64.max)
+  }
+
+  mutating func open(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32, token: Token) {
+    let entry = next(uring_op_openat, directory, token, path: path)
+    uring_set_operation_flags(entry.submission, UInt32(bitPattern: flags))
+    uring_set_address(entry.submission, entry.path, mode, 0)
+  }
+
+  mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
+    let entry = next(uring_op_unlinkat, directory, token, path: path)
+    uring_set_address(entry.submission, entry.path, 0, 0)
+  }
+
+  private mutating func next(
+    _ operation: UInt8, _ directory: Int32, _ token: Token, path: UnsafePointer<CChar>
+  ) -> (submission: UnsafeMutablePointer<io_uring_sqe>, path: UnsafeMutableRawPointer) {
+    let bytes = strlen(path) + 1
+    let copy = arenaSpace(bytes)
+    copy.copyMemory(from: path, byteCount: bytes)
+    return (next(operation, directory, token), copy)
+  }
+
+  mutating func close(_ descriptor: Int32, token: Token) {
+    _ = next(uring_op_close, descriptor, token)
+  }
+
+  mutating func cancel(_ target: Token, token: Token) {
+    uring_set_cancel_target(next(uring_op_async_cancel, -1, token), target.rawValue)
+  }
+
+  mutating func cancelAll(on descriptor: Int32, token: Token) {
+    uring_set_operation_flags(
+      next(uring_op_async_cancel, descriptor, token), uring_async_cancel_fd | uring_async_cancel_all)
+  }
+
+  mutating func submitAndWait(nanoseconds: UInt64?) throws(Errno) {
+    buffers.publish()
+    var result: Int32
+    if let nanoseconds {
+      var time = __kernel_timespec()
+      time.tv_sec = Int64(nanoseconds / 1_000_000_000)
+      time.tv_nsec = Int64(nanoseconds % 1_000_000_000)
+      var first: UnsafeMutablePointer<io_uring_cqe>?
+      result = io_uring_submit_and_wait_timeout(ring, &first, 1, &time, nil)
+    } else {
+      result = io_uring_submit_and_wait(ring, 1)
+    }
+    if io_uring_sq_ready(ring) == 0 { arenaUsed = 0 }
+    // EBUSY: completions overflowed and must be taken first. EAGAIN, ENOMEM: the kernel is short of memory for now.
+    guard
+      result < 0, -result != ETIME, -result != EINTR, -result != EBUSY, -result != EAGAIN, -result != ENOMEM
+    else { return }
+    throw Errno(-result)
+  }
+
+  mutating func takeCompletions(into taken: UnsafeMutableBufferPointer<Completion>) -> Int {
+    let count = Int(
+      uring_take_completions(ring, completions, UInt32(min(taken.count, Limits.completionsTaken))))
+    for index in 0..<count {
+      let entry = completions + index
+      let flags = entry.pointee.flags
+      taken[index] = Completion(
+        token: Token(rawValue: entry.pointee.user_data), result: entry.pointee.res,
+        buffer: flags & uring_cqe_f_buffer != 0 ? Int32(flags >> uring_cqe_buffer_shift) : -1,
+        more: flags & uring_cqe_f_more != 0)
+    }
+    return count
+  }
+
+  // MARK: Calls beside the ring
+
+  func now() -> Instant {
+    var monotonic = timespec()
+    var real = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &monotonic)
+    clock_gettime(CLOCK_REALTIME, &real)
+    return Instant(
+      nanoseconds: UInt64(monotonic.tv_sec) &* 1_000_000_000 &+ UInt64(monotonic.tv_nsec),
+      epochMicroseconds: Int64(real.tv_sec) &* 1_000_000 &+ Int64(real.tv_nsec) / 1000)
+  }
+
+  mutating func makeSocket(family: Int32) throws(Errno) -> Int32 {
+    let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard descriptor >= 0 else { throw Errno.current }
+    prepareLeg(descriptor, family: family)
+    return descriptor
+  }
+
+  func shutdownSending(_ socket: Int32) {
+    // ENOTCONN: the peer reset the connection meanwhile; the receive says so.
+    _ = shutdown(socket, Int32(SHUT_WR))
+  }
+
+  func peerAddress(of socket: Int32) -> PeerAddress? { SocketAddress.peer(of: socket)?.peer }
+
+  func localPort(of socket: Int32) -> UInt16? { SocketAddress.local(of: socket)?.peer.port }
+
+  mutating func openDirectory(_ path: String) -> Int32? {
+    let descriptor = uring_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+    return descriptor >= 0 ? descriptor : nil
+  }
+}
+
+/// The options of a leg. Set on a listening socket they are inherited by what it accepts (tcp(7)).
+func prepareLeg(_ descriptor: Int32, family: Int32) {
+  guard family != AF_UNIX else { return }
+  var on: Int32 = 1
+  let size = socklen_t(MemoryLayout<Int32>.size)
+  // Small answers leave at once; dead peers are found out; urgent data stays in its place among the other bytes.
+  setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, size)
+  setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, size)
+  setsockopt(descriptor, SOL_SOCKET, SO_OOBINLINE, &on, size)
+}

@@ -1,0 +1,71 @@
+import Glibc
+
+/// The seam between the loop and the kernel.
+///
+/// The loop is generic over it: `KernelRing` is the real one, tests drive the same loop over a simulated one. What it
+/// submits is prepared here and leaves with `submitAndWait`; memory handed to an operation must stay as it is until
+/// that call for addresses, paths and vectors of buffers (IORING_FEAT_SUBMIT_STABLE), and until the completion for the
+/// bytes themselves. The few calls that need no ring (they never block) are here too, so that a simulation sees every
+/// descriptor.
+protocol Ring: ~Copyable {
+  // MARK: Provided receive buffers
+
+  /// How many receive buffers there are, and the bytes in each.
+  var bufferCount: Int { get }
+  var bufferBytes: Int { get }
+  /// One receive may fill several buffers (IORING_RECVSEND_BUNDLE).
+  var hasBundles: Bool { get }
+
+  /// The memory of a buffer.
+  func bufferAddress(_ buffer: Int) -> UnsafeMutableRawPointer
+  /// The buffer that a bundle filled after this one.
+  func bufferAfter(_ buffer: Int) -> Int
+  /// Gives a buffer back; the kernel sees it at the next `submitAndWait`.
+  mutating func returnBuffer(_ buffer: Int)
+
+  // MARK: Submissions
+
+  mutating func accept(_ listener: Int32, multishot: Bool, token: Token)
+  mutating func connect(_ socket: Int32, to address: UnsafePointer<SocketAddress>, token: Token)
+  mutating func receive(_ socket: Int32, multishot: Bool, token: Token)
+  mutating func send(_ socket: Int32, _ bytes: UnsafeRawBufferPointer, token: Token)
+  mutating func send(_ socket: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, token: Token)
+  /// `offset` is the place in the file; -1 appends or follows the file's own position.
+  mutating func write(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64, token: Token)
+  mutating func write(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64, token: Token)
+  mutating func read(_ file: Int32, _ bytes: UnsafeMutableRawBufferPointer, token: Token)
+  mutating func open(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32, token: Token)
+  mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token)
+  mutating func close(_ descriptor: Int32, token: Token)
+  /// Asks for the end of the operation that carries `target`, which completes with ECANCELED if that succeeds.
+  mutating func cancel(_ target: Token, token: Token)
+  /// The same for every operation on a descriptor.
+  mutating func cancelAll(on descriptor: Int32, token: Token)
+
+  /// Submits all that was prepared, and waits for a completion or until `nanoseconds` have passed; 0 does not wait,
+  /// nil waits without end. A signal or the time running out is an ordinary return.
+  mutating func submitAndWait(nanoseconds: UInt64?) throws(Errno)
+  /// Copies completions out, at most as many as fit, and returns how many.
+  mutating func takeCompletions(into completions: UnsafeMutableBufferPointer<Completion>) -> Int
+
+  // MARK: Calls beside the ring
+
+  /// Nanoseconds of CLOCK_MONOTONIC, and microseconds since the epoch of CLOCK_REALTIME.
+  func now() -> Instant
+  /// A stream socket with everything set that the relay wants on a leg (TCP_NODELAY, SO_KEEPALIVE, SO_OOBINLINE).
+  mutating func makeSocket(family: Int32) throws(Errno) -> Int32
+  /// Ends the sending side of a socket: what was sent arrives, then the end (shutdown(2), SHUT_WR).
+  func shutdownSending(_ socket: Int32)
+  func peerAddress(of socket: Int32) -> PeerAddress?
+  func localPort(of socket: Int32) -> UInt16?
+  /// A descriptor of a directory, for opening files in it; nil when there is none by that name.
+  mutating func openDirectory(_ path: String) -> Int32?
+}
+
+/// One reading of both clocks.
+struct Instant: Equatable {
+  /// CLOCK_MONOTONIC, for everything that is measured.
+  var nanoseconds: UInt64
+  /// CLOCK_REALTIME, for stamps and names.
+  var epochMicroseconds: Int64
+}

@@ -1,0 +1,130 @@
+/// One direction of a session: what was received, what of it was sent, and what both ends said of themselves.
+///
+/// A pure state machine: the loop tells it what happened, and asks what may be done next. It holds no descriptor and no
+/// memory; the bytes that it counts lie in the span queue.
+struct Flow {
+  enum Receive: UInt8 {
+    case off
+    /// A receive is with the kernel.
+    case armed
+    /// It was asked to end, and has not yet.
+    case cancelling
+    /// It found no free buffer (ENOBUFS) and waits for one.
+    case starved
+  }
+
+  enum Source: UInt8 {
+    case open
+    /// The sender ended its stream (a receive of 0 bytes).
+    case ended
+    /// The sender's connection broke.
+    case failed
+  }
+
+  enum Sink: UInt8 {
+    case open
+    /// The end of the stream was passed on.
+    case shut
+    /// The receiver's connection broke: nothing can be delivered.
+    case failed
+  }
+
+  private(set) var receive: Receive = .off
+  private(set) var source: Source = .open
+  private(set) var sink: Sink = .open
+  /// The receiver is slow: the sender is not read from until half of what waits is gone.
+  private(set) var isPaused = false
+  /// The recording waits for memory: the sender is not read from.
+  var isHeld = false
+  /// The peer was so slow that its bytes were moved out of the receive buffers; new ones follow them at once.
+  var isParked = false
+  /// Its bytes should leave the receive buffers as soon as the send in flight is over.
+  var isEvicting = false
+
+  /// Bytes taken from the sender, and of these the ones that the receiver's socket took.
+  private(set) var received: UInt64 = 0
+  private(set) var sent: UInt64 = 0
+  /// Bytes of the send that is in flight; 0 when none is.
+  private(set) var sending = 0
+  /// When that send was handed over (monotonic nanoseconds).
+  private(set) var sendingSince: UInt64 = 0
+
+  var queued: UInt64 { received - sent }
+  var isSending: Bool { sending > 0 }
+
+  // MARK: What happened
+
+  mutating func receiveArmed() {
+    assert(receive == .off || receive == .starved)
+    receive = .armed
+  }
+
+  mutating func receiveCancelling() {
+    assert(receive == .armed)
+    receive = .cancelling
+  }
+
+  /// The cancelled receive was not found: it goes on, or its end is on the way.
+  mutating func receiveCancelMissed() {
+    if receive == .cancelling { receive = .armed }
+  }
+
+  /// The receive with the kernel ended; data may have come with its last completion.
+  mutating func receiveEnded() { receive = .off }
+
+  mutating func receiveStarved() { receive = .starved }
+
+  mutating func received(_ bytes: Int, pauseAbove: Int) {
+    received += UInt64(bytes)
+    if queued > UInt64(pauseAbove) { isPaused = true }
+  }
+
+  mutating func sourceEnded() { if source == .open { source = .ended } }
+  mutating func sourceFailed() { source = .failed }
+
+  mutating func sendStarted(_ bytes: Int, at now: UInt64) {
+    assert(sending == 0 && bytes > 0 && UInt64(bytes) <= queued)
+    sending = bytes
+    sendingSince = now
+  }
+
+  /// - Parameter bytes: what the socket took, which may be less than was offered.
+  mutating func sendEnded(_ bytes: Int) {
+    assert(bytes <= sending)
+    sending = 0
+    sent += UInt64(bytes)
+    if isPaused && queued <= UInt64(Limits.queuedBytesPause / 2) { isPaused = false }
+    if queued == 0 { isParked = false }
+  }
+
+  mutating func sinkShut() {
+    assert(sink == .open && queued == 0)
+    sink = .shut
+  }
+
+  mutating func sinkFailed() { sink = .failed }
+
+  /// What waits can no longer be delivered. The bytes count as received, never as sent; the queue is empty.
+  private(set) var undelivered: UInt64 = 0
+
+  /// Forgets what waits for a failed receiver; only while nothing of it is in flight.
+  mutating func discardQueued() {
+    assert(sink == .failed && !isSending)
+    undelivered += queued
+    sent = received
+    isPaused = false
+    isParked = false
+  }
+
+  // MARK: What may be done
+
+  /// The sender may be read from.
+  var mayReceive: Bool { receive == .off && source == .open && !isPaused && !isHeld }
+  /// The receive with the kernel should be called back.
+  var mustCancelReceive: Bool { receive == .armed && source == .open && (isPaused || isHeld) }
+  var maySend: Bool { sending == 0 && sent < received && sink == .open }
+  /// All was delivered, and the sender's end can be passed on.
+  var mayShut: Bool { source != .open && sent == received && sending == 0 && sink == .open }
+  /// Nothing will travel this way any more.
+  var isFinished: Bool { source != .open && sink != .open && sending == 0 }
+}

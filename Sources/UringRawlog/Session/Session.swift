@@ -1,0 +1,120 @@
+/// What a session keeps beside its two flows and two files.
+struct Session {
+  enum Phase: UInt8 {
+    case free
+    /// The server has not answered yet.
+    case connecting
+    case relaying
+    /// Nothing more is relayed: the operations on its sockets are coming home.
+    case terminating
+    /// The sockets are closed; the rest of the recording is being written.
+    case closing
+  }
+
+  /// The end that was seen first, as the index names it.
+  enum Reason: UInt8 {
+    case none
+    case clientEnd
+    case serverEnd
+    case clientReset
+    case serverReset
+    case connectFailed
+    case idle
+    case drain
+    case logError
+
+    var name: StaticString {
+      switch self {
+      case .none: "limit"
+      case .clientEnd: "client-eof"
+      case .serverEnd: "server-eof"
+      case .clientReset: "client-reset"
+      case .serverReset: "server-reset"
+      case .connectFailed: "connect-failed"
+      case .idle: "idle"
+      case .drain: "drain"
+      case .logError: "log-error"
+      }
+    }
+  }
+
+  /// How a leg ended, seen from the relay.
+  enum Close: UInt8 {
+    /// The relay closed it while the peer had not ended its stream.
+    case cut
+    case clean
+    case reset
+
+    var name: StaticString {
+      switch self {
+      case .cut: "cut"
+      case .clean: "clean"
+      case .reset: "reset"
+      }
+    }
+  }
+
+  var phase: Phase = .free
+  var reason: Reason = .none
+  var clientClose: Close = .cut
+  var serverClose: Close = .cut
+  /// It has something to be worked on at the end of the turn.
+  var isTouched = false
+  var isRecorded = false
+  var isStartWritten = false
+  /// A message about its recording was written.
+  var isFailureSaid = false
+  var isClientUnix = false
+  var isServerUnix = false
+
+  var clientSocket: Int32 = -1
+  var serverSocket: Int32 = -1
+  /// Operations on sockets, and on files, that have not come home.
+  var socketOperations: UInt16 = 0
+  var fileOperations: UInt16 = 0
+  var listener: UInt16 = 0
+  /// The local port of the client's leg.
+  var localPort: UInt16 = 0
+  /// Which of the server's addresses is being tried.
+  var target: UInt16 = 0
+
+  var client = PeerAddress.unknown
+  var server = PeerAddress.unknown
+
+  /// The session's number in this process, and the local time of its accept as in its file names.
+  var number: UInt64 = 0
+  var nameTime = LocalTimeText()
+  var acceptedMicroseconds: Int64 = 0
+  var acceptedNanoseconds: UInt64 = 0
+  /// The last time that a byte moved (monotonic nanoseconds).
+  var activeNanoseconds: UInt64 = 0
+  /// When the attempt to connect under way is given up (monotonic nanoseconds).
+  var connectDeadline: UInt64 = 0
+  /// When reading from a leg whose bytes cannot be delivered ends; 0 while that is not so.
+  var lingerDeadline: UInt64 = 0
+  /// Staging memory of both files.
+  var stagingBytes = 0
+  /// Its place in the deadline heap; -1 when it has none.
+  var heapPlace: Int32 = -1
+}
+
+/// `YYYYMMDD-HHMMSS`, as file names have it.
+struct LocalTimeText {
+  static let count = 15
+  private var text = InlineArray<16, UInt8>(repeating: UInt8(ascii: "0"))
+
+  init() {}
+
+  init(_ characters: UnsafeRawBufferPointer) {
+    for index in 0..<Self.count { text[index] = characters[index] }
+  }
+
+  func append(to bytes: inout Bytes) { append(0..<Self.count, to: &bytes) }
+
+  /// `YYYYMMDD`.
+  func appendDate(to bytes: inout Bytes) { append(0..<8, to: &bytes) }
+
+  private func append(_ range: Range<Int>, to bytes: inout Bytes) {
+    text.span.withUnsafeBytes { bytes.append(UnsafeRawBufferPointer(rebasing: $0[range])) }
+  }
+}
