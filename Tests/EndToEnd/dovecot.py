@@ -161,7 +161,7 @@ class Dovecot:
         name, group, uid, gid = self._identity()
         directory = self.directory
         if _version() == (2, 3):
-            count = "service_count"
+            many_clients = "service_count = 0"
             lines = [
                 "disable_plaintext_auth = no",
                 f"passdb {{\n  driver = passwd-file\n  args = username_format=%n {directory}/users\n}}",
@@ -169,7 +169,7 @@ class Dovecot:
                 "mail_location = maildir:~/Maildir",
             ]
         else:
-            count = "restart_request_count"
+            many_clients = "restart_request_count = unlimited"
             lines = [
                 # These two have to be the first.
                 "dovecot_config_version = 2.4.0",
@@ -203,7 +203,7 @@ class Dovecot:
                 lines.append(f"service lmtp {{\n  inet_listener lmtp {{\n    port = {self.ports['lmtp']}\n  }}\n}}")
                 continue
             # One login process for all clients: quicker than a process for each. The ports for TLS are off.
-            lines.append(f"service {protocol}-login {{\n  {count} = 0\n"
+            lines.append(f"service {protocol}-login {{\n  {many_clients}\n"
                          f"  inet_listener {protocol} {{\n    port = {self.ports[protocol]}\n  }}\n"
                          f"  inet_listener {protocol}s {{\n    port = 0\n  }}\n}}")
         if self._relay_port is not None:

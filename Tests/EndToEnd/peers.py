@@ -22,7 +22,7 @@ import unittest
 from relay import Relay, wait_until
 
 MIB = 1 << 20
-DEADLINE = 60  # seconds that one socket operation may take before a test fails
+DEADLINE = 30  # seconds that one socket operation may take before a test fails
 BLOCK = 1_000_003  # prime: no buffer of the program is a multiple of it, so a slip of a whole buffer shows
 
 

@@ -410,7 +410,10 @@ class Backpressure(EndToEnd):
                 done = threading.Event()
                 given.append((connection, done))
                 done.wait(4 * DEADLINE)
-        return self.serve(ScriptedServer(script, receive_buffer=65536, **keywords)), given
+        server = self.serve(ScriptedServer(script, receive_buffer=65536, **keywords))
+        # Also when the test fails half-way: the server's end waits for its scripts.
+        self.addCleanup(lambda: [done.set() for _, done in given])
+        return server, given
 
     def _bystander(self, address):
         data = payload(32, 50_000)

@@ -121,10 +121,10 @@ struct Listener: Sendable {
       if !unixPath.isEmpty { unlink(unixPath) }
       throw fail(.unavailable, "\(error.text); stop what listens there, or choose another port")
     }
-    return Listener(descriptor, given: given.text, path: unixPath)
+    return describe(descriptor, given: given.text, path: unixPath)
   }
 
-  private init(_ descriptor: Int32, given: String, path: String) {
+  private static func describe(_ descriptor: Int32, given: String, path: String) -> Listener {
     let local = SocketAddress.local(of: descriptor) ?? SocketAddress()
     var text = Bytes()
     if local.family == AF_UNIX {
@@ -133,12 +133,9 @@ struct Listener: Sendable {
     } else {
       local.peer.append(to: &text)
     }
-    self.descriptor = descriptor
-    self.given = given
-    bound = String(decoding: text.span, as: UTF8.self)
-    self.path = path
-    pathIdentity = path.isEmpty ? nil : FileIdentity(path: path)
-    port = local.peer.port
+    return Listener(
+      descriptor: descriptor, given: given, bound: String(decoding: text.span, as: UTF8.self), path: path,
+      pathIdentity: path.isEmpty ? nil : FileIdentity(path: path), port: local.peer.port)
   }
 
   /// A listening socket that was passed on by the parent process.
@@ -160,7 +157,7 @@ struct Listener: Sendable {
     // The ring waits by itself; a non-blocking socket would make it give up instead.
     _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)
     prepareLeg(descriptor, family: SocketAddress.local(of: descriptor)?.family ?? AF_UNSPEC)
-    return Listener(descriptor, given: given, path: "")
+    return describe(descriptor, given: given, path: "")
   }
 
   /// Removes a socket that nobody answers on; anything else that has the name stays.

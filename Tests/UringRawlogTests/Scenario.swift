@@ -1,0 +1,309 @@
+import Foundation
+import Glibc
+
+@testable import UringRawlog
+
+/// One run of the whole loop over a simulated ring, with everything about it drawn from a seed, and its oracles.
+struct Scenario {
+  /// What was wrong; empty when all oracles hold.
+  private(set) var failures: [String] = []
+
+  private static let shortIdleNanoseconds: UInt64 = 2_000_000_000
+  private let world: SimulatedWorld
+  private let configuration: RelayConfiguration
+  private let maxSessions: Int
+  private var clients: [SimulatedWorld.Peer] = []
+  /// The server's side of each client's session, by the client's number.
+  private var servers: [Int: SimulatedWorld.Peer] = [:]
+
+  init(seed: UInt64) {
+    var random = SeededGenerator(seed: seed &* 0x2545_F491_4F6C_DD1D &+ 1)
+    world = SimulatedWorld(
+      seed: seed, bufferCount: 1 << (1 + random.below(4)), bufferBytes: [16, 100, 1000, 4096].randomElement(using: &random)!,
+      hasBundles: random.once(in: 2))
+    var configuration = RelayConfiguration(
+      listen: [try! Address(listening: ":143")], connect: try! Address(connecting: "127.0.0.1:1143"),
+      directory: try! DirectoryTemplate("recordings"))
+    configuration.timestamps = random.once(in: 2)
+    configuration.boundaries = random.once(in: 3)
+    configuration.filter = [nil, nil, nil, .in, .out].randomElement(using: &random)!
+    configuration.flushNanoseconds = UInt64(random.below(60)) * 1_000_000
+    configuration.logMemoryBytes = random.once(in: 2) ? Limits.logMemoryMinimum : 1 << 20
+    configuration.logFull = random.once(in: 2) ? .wait : .drop
+    configuration.logWaitNanoseconds = UInt64(random.below(100)) * 1_000_000
+    configuration.logError = random.once(in: 5) ? .close : .continue
+    if random.once(in: 5) { configuration.maxRecordingBytes = UInt64(random.below(20_000)) }
+    if random.once(in: 6) { configuration.idleNanoseconds = Self.shortIdleNanoseconds }
+    configuration.connectNanoseconds = 1_000_000_000
+    self.configuration = configuration
+    maxSessions = random.once(in: 3) ? 1 + random.below(4) : 2000
+
+    world.faults.enterFails = random.once(in: 2) ? 20 : 0
+    world.faults.multishotEnds = 1 + random.below(10)
+    if random.once(in: 4) { world.faults.acceptError = 10 }
+    if random.once(in: 4) { world.faults.connectRefused = 4 }
+    if random.once(in: 6) { world.faults.connectSilent = 3 }
+    if random.once(in: 4) { world.faults.openError = 5 }
+    if random.once(in: 4) { world.faults.nameTaken = 3 }
+    if random.once(in: 4) { world.faults.writeError = 15 }
+    if random.once(in: 4) { world.faults.sendShortage = 10 }
+    if random.once(in: 4) { world.faults.peerReset = 100 }
+    if random.once(in: 3) { world.faults.peerStall = 30 }
+    if random.once(in: 5) { world.faults.diskBytes = random.below(100_000) }
+
+    for number in 1...(1 + random.below(8)) {
+      let client = Self.peer(&random)
+      client.number = number
+      clients.append(client)
+    }
+    let serverSeed = random.next()
+    var serverRandom = SeededGenerator(seed: serverSeed)
+    world.makeServer = { Self.peer(&serverRandom) }
+  }
+
+  private static func peer(_ random: inout SeededGenerator) -> SimulatedWorld.Peer {
+    let count = [0, random.below(10), random.below(1000), random.below(60_000)].randomElement(using: &random)!
+    // No '<' and '>', so that the markers of -b can be told from the data; many line feeds.
+    let script = (0..<count).map { _ -> UInt8 in
+      let byte = UInt8(truncatingIfNeeded: random.next())
+      return byte == UInt8(ascii: "<") || byte == UInt8(ascii: ">") || byte < 10 ? UInt8(ascii: "\n") : byte
+    }
+    let peer = SimulatedWorld.Peer(script: script)
+    peer.resetsAtEnd = random.once(in: 10)
+    peer.waitsForEnd = random.once(in: 3)
+    return peer
+  }
+
+  // MARK: Running
+
+  mutating func run() {
+    // Two peers that both wait for the other's end would wait for ever.
+    let listener = Listener(descriptor: 3, given: ":143", bound: "[::]:143", path: "", pathIdentity: nil, port: 143)
+    let environment = RelayLoop<SimulatedRing>.Environment(
+      listeners: [listener], targets: [SocketAddress()], directory: 5, index: 4, processID: 77,
+      maxSessions: maxSessions)
+    do {
+      var loop = try RelayLoop.make(
+        configuration: configuration, environment: environment, ring: SimulatedRing(world: world))
+      loop.start()
+      var arriving = clients
+      var turns = 0
+      while true {
+        if !arriving.isEmpty, turns % 3 == 0 { world.backlog.append(arriving.removeFirst()) }
+        try loop.turn()
+        turns += 1
+        link(loop.sessions)
+        breakDeadlocks()
+        if turns == 3000 { world.freeDisk() }
+        if loop.sessions.count == 0, arriving.isEmpty, world.backlog.isEmpty, world.hasDelivered { break }
+        if turns > 100_000 {
+          fail("no end after \(turns) turns: \(loop.sessions.count) sessions, \(world.operations.count) operations")
+          return
+        }
+      }
+      world.freeDisk()
+      world.faults = SimulatedWorld.Faults()
+      loop.endRequested()
+      loop.endRequested()
+      while !loop.isFinished, turns < 200_000 {
+        try loop.turn()
+        turns += 1
+      }
+      if loop.pool.usedBytes != 0 { fail("\(loop.pool.usedBytes) bytes of staging did not come home") }
+      if loop.pool.peakBytes > loop.pool.limit { fail("staging took \(loop.pool.peakBytes) bytes") }
+      if loop.spans.buffersHeld != 0 { fail("\(loop.spans.buffersHeld) spans still hold buffers") }
+      if loop.spans.parkedBytes != 0 { fail("\(loop.spans.parkedBytes) parked bytes did not come home") }
+      if loop.heap.count != 0 { fail("\(loop.heap.count) deadlines are left") }
+      if loop.activeSessions != 0 { fail("\(loop.activeSessions) sessions are counted as active") }
+    } catch {
+      fail("the loop failed: \(error)")
+    }
+    if getenv("SIMULATION_TRACE") != nil { print(world.indexText, world.faults) }
+    judge()
+  }
+
+  private mutating func fail(_ text: String) { failures.append(text) }
+
+  private mutating func link(_ sessions: borrowing SessionTable) {
+    for slot in 0..<sessions.usedSlots where sessions[slot].phase != .free && sessions[slot].serverSocket >= 0 {
+      guard let client = world.peer(sessions[slot].clientSocket), let server = world.peer(sessions[slot].serverSocket)
+      else { continue }
+      servers[client.number] = server
+    }
+  }
+
+  private func breakDeadlocks() {
+    for client in clients {
+      guard let server = servers[client.number] else { continue }
+      if client.waitsForEnd && server.waitsForEnd { client.waitsForEnd = false }
+      if client.hasReset { server.waitsForEnd = false }
+      if server.hasReset { client.waitsForEnd = false }
+    }
+  }
+
+  // MARK: Oracles
+
+  private struct End {
+    var fields: [String: Any]
+    func number(_ name: String) -> Int { fields[name] as? Int ?? -1 }
+    func text(_ name: String) -> String { fields[name] as? String ?? "" }
+  }
+
+  private mutating func judge() {
+    for violation in world.violations { fail(violation) }
+    if Set(world.freeBuffers).count != world.bufferCount || world.freeBuffers.count != world.bufferCount {
+      fail("\(world.freeBuffers.count) of \(world.bufferCount) receive buffers came home")
+    }
+    if world.openDescriptors != 0 { fail("\(world.openDescriptors) descriptors are left open") }
+    var starts: [String: Int] = [:]
+    var ends: [Int: End] = [:]
+    for line in world.indexText.split(separator: "\n") {
+      guard let fields = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any],
+        let event = fields["event"] as? String, let client = fields["client"] as? String,
+        let number = client.split(separator: ":").last.flatMap({ Int($0) })
+      else {
+        // A line that a short write tore stands again behind it.
+        continue
+      }
+      if event == "start" {
+        starts[client, default: 0] += 1
+      } else {
+        if ends[number] != nil { fail("client \(number) has two end records") }
+        ends[number] = End(fields: fields)
+      }
+    }
+    for client in clients {
+      guard let end = ends[client.number], starts["127.0.0.1:\(client.number)"] == 1 else {
+        fail("client \(client.number) has no start and end record")
+        continue
+      }
+      judge(client, end)
+    }
+  }
+
+  private mutating func judge(_ client: SimulatedWorld.Peer, _ end: End) {
+    let reason = end.text("reason")
+    let server = servers[client.number]
+    judgeRecording(client, .in, client.script, end)
+    judgeRecording(client, .out, server?.script ?? [], end)
+    guard let server else {
+      if reason != "connect-failed" && reason != "log-error" { fail("client \(client.number): no server, but \(reason)") }
+      return
+    }
+    // The relay may have cut a session that one side had ended already: then the reason is that first end.
+    let isCut =
+      ["idle", "drain", "log-error"].contains(reason) || configuration.idleNanoseconds == Self.shortIdleNanoseconds
+      || configuration.logError == .close && end.text("recording") == "failed"
+    judgeFlow("in", from: client, to: server, taken: end.number("in_bytes"), isCut: isCut)
+    judgeFlow("out", from: server, to: client, taken: end.number("out_bytes"), isCut: isCut)
+  }
+
+  private mutating func judgeFlow(
+    _ name: String, from source: SimulatedWorld.Peer, to sink: SimulatedWorld.Peer, taken: Int, isCut: Bool
+  ) {
+    let number = max(source.number, sink.number)
+    func complain(_ text: String) { failures.append("client \(number), \(name): \(text)") }
+    if !source.script.starts(with: sink.received) { complain("other bytes arrived than were sent") }
+    if taken > source.sentCount || sink.received.count > taken { complain("counts are wrong") }
+    if isCut || sink.hasReset { return }
+    // What was taken from a sender arrives, also when that sender broke off behind it.
+    if sink.received.count != taken { complain("\(taken) bytes were taken and \(sink.received.count) arrived") }
+    if !source.hasReset {
+      if sink.received.count != source.script.count { complain("only a part arrived") }
+      if source.hasEnded && !sink.sawEnd && !sink.sawReset { complain("the end did not arrive") }
+    }
+  }
+
+  private mutating func judgeRecording(
+    _ client: SimulatedWorld.Peer, _ direction: Direction, _ script: [UInt8], _ end: End
+  ) {
+    let name = direction == .in ? "in" : "out"
+    let recording = end.text("recording")
+    func complain(_ text: String) { failures.append("client \(client.number), \(name), \(recording): \(text)") }
+    let recorded = end.number("\(name)_recorded")
+    let taken = end.number("\(name)_bytes")
+    let file = world.file("\(end.text("id")).\(name)")
+    if let file, file.count != end.number("\(name)_file") {
+      complain("the file has \(file.count) bytes, the index says \(end.number("\(name)_file"))")
+    }
+    guard configuration.isRecorded(direction) else {
+      if file != nil || recorded != 0 { complain("was recorded") }
+      return
+    }
+    let decoded = decode(file ?? [])
+    var expected: [UInt8] = []
+    var place = 0
+    let gaps = (end.fields["gaps"] as? [[String: Any]] ?? []).filter { $0["direction"] as? String == name }
+    var lost = 0
+    for gap in gaps {
+      guard let offset = gap["offset"] as? Int, let bytes = gap["bytes"] as? Int, offset >= place,
+        offset + bytes <= taken
+      else {
+        complain("a gap is out of place")
+        return
+      }
+      expected += script[place..<offset]
+      place = offset + bytes
+      lost += bytes
+    }
+    expected += script[place..<taken]
+    switch recording {
+    case "complete":
+      if decoded != Array(script[..<taken]) { complain("the file does not hold what was relayed") }
+      if recorded != taken { complain("recorded is \(recorded) of \(taken)") }
+    case "lossy":
+      let kept = min(expected.count, Int(clamping: configuration.maxRecordingBytes))
+      if !expected.starts(with: decoded) || (configuration.maxRecordingBytes == .max && decoded.count != kept) {
+        complain("the file is not what was relayed without the gaps")
+      }
+      if recorded != decoded.count { complain("recorded is \(recorded), the file holds \(decoded.count)") }
+    case "truncated":
+      if !script[..<taken].starts(with: decoded) { complain("the file is no prefix") }
+      if recorded != decoded.count || decoded.count > configuration.maxRecordingBytes { complain("wrong length") }
+    case "failed":
+      if !expected.starts(with: decoded) { complain("the file is no prefix") }
+      if recorded > decoded.count { complain("recorded is \(recorded), the file holds \(decoded.count)") }
+      if !configuration.boundaries, recorded != decoded.count {
+        complain("recorded is \(recorded), the file holds \(decoded.count)")
+      }
+    default:
+      complain("unexpected")
+    }
+    if recording != "lossy" && recording != "failed" && !gaps.isEmpty { complain("has gaps") }
+  }
+
+  /// The relayed bytes that a file holds; a marker or stamp that the end cuts off holds none.
+  private func decode(_ file: [UInt8]) -> [UInt8] {
+    var data = file
+    if configuration.boundaries {
+      // Markers hold bytes that the data does not.
+      var kept: [UInt8] = []
+      var place = 0
+      while place < data.count {
+        if data[place] == UInt8(ascii: "<") || data[place] == UInt8(ascii: ">") {
+          place += 4
+        } else {
+          kept.append(data[place])
+          place += 1
+        }
+      }
+      data = kept
+    }
+    guard configuration.timestamps else { return data }
+    var decoded: [UInt8] = []
+    var place = 0
+    var atLineStart = true
+    while place < data.count {
+      if atLineStart {
+        // 1700000000.000000 and a space.
+        place += 18
+        atLineStart = false
+      } else {
+        decoded.append(data[place])
+        atLineStart = data[place] == UInt8(ascii: "\n")
+        place += 1
+      }
+    }
+    return decoded
+  }
+}

@@ -1,0 +1,498 @@
+import Glibc
+
+@testable import UringRawlog
+
+/// Everything on the other side of the ring, in memory: clients, servers, files, and the operations with the kernel.
+///
+/// Operations complete in seeded random order, late, in parts, or with an error. What a peer sent and received is kept
+/// for the oracles.
+final class SimulatedWorld {
+  /// How often each fault strikes: about once in so many chances; 0 never.
+  struct Faults {
+    var acceptError = 0
+    var connectRefused = 0
+    var connectSilent = 0
+    var openError = 0
+    var nameTaken = 0
+    var writeError = 0
+    var sendShortage = 0
+    var peerReset = 0
+    var peerStall = 0
+    var multishotEnds = 4
+    var enterFails = 0
+    /// From this many written bytes on the disk is full; it is freed by `freeDisk`.
+    var diskBytes = Int.max
+  }
+
+  /// A client or a server.
+  final class Peer {
+    /// The client's number; a server has that of the client it was connected for.
+    var number = 0
+    var script: [UInt8]
+    var sentCount = 0
+    var received: [UInt8] = []
+    /// It ends its stream when it has sent all; otherwise it breaks the connection there.
+    var resetsAtEnd = false
+    /// It ends its stream only after the other side's end.
+    var waitsForEnd = false
+    var stalledUntil: UInt64 = 0
+    var hasEnded = false
+    var hasReset = false
+    /// What it saw of the relay.
+    var sawEnd = false
+    var sawReset = false
+    var isClosedByRelay = false
+
+    init(script: [UInt8]) {
+      self.script = script
+    }
+  }
+
+  /// The relay's end of a connection.
+  final class Connection {
+    let peer: Peer
+    /// Bytes that the peer sent and the relay has not received.
+    var incoming: [UInt8] = []
+    var relayShut = false
+    let window: Int
+
+    init(_ peer: Peer, window: Int) {
+      self.peer = peer
+      self.window = window
+    }
+  }
+
+  final class File {
+    let path: String
+    var bytes: [UInt8] = []
+    var isRemoved = false
+
+    init(_ path: String) {
+      self.path = path
+    }
+  }
+
+  enum Descriptor {
+    case listener
+    case socket
+    case connection(Connection)
+    case file(File)
+  }
+
+  struct Operation {
+    enum Kind {
+      case accept(multishot: Bool)
+      case connect
+      case receive(multishot: Bool)
+      case send([UnsafeRawBufferPointer])
+      case write([UnsafeRawBufferPointer], offset: Int64)
+      case open(path: String)
+      case unlink(path: String)
+      case close
+      case cancel(Token)
+      case cancelAll
+    }
+    var kind: Kind
+    var descriptor: Int32
+    var token: Token
+  }
+
+  var random: SeededGenerator
+  var faults = Faults()
+  var now = Instant(nanoseconds: 1_000_000_000, epochMicroseconds: 1_700_000_000_000_000)
+  private(set) var descriptors: [Int32: Descriptor] = [:]
+  private var nextDescriptor: Int32 = 10
+  private(set) var operations: [Operation] = []
+  private var ready: [Completion] = []
+  private(set) var files: [String: File] = [:]
+  var writtenBytes = 0
+
+  /// Clients that have connected and were not accepted yet.
+  var backlog: [Peer] = []
+  /// Called for each connection to the server: the server's side of it.
+  var makeServer: () -> Peer = { Peer(script: []) }
+
+  // Receive buffers, as the kernel keeps them.
+  let bufferCount: Int
+  let bufferBytes: Int
+  let hasBundles: Bool
+  let memory: UnsafeMutableRawPointer
+  private(set) var freeBuffers: [Int]
+  private var bundleNext: [Int: Int] = [:]
+  /// Faults of the ring's user that the simulation noticed.
+  private(set) var violations: [String] = []
+
+  init(seed: UInt64, bufferCount: Int, bufferBytes: Int, hasBundles: Bool) {
+    random = SeededGenerator(seed: seed)
+    self.bufferCount = bufferCount
+    self.bufferBytes = bufferBytes
+    self.hasBundles = hasBundles
+    memory = .allocate(byteCount: bufferCount * bufferBytes, alignment: 16)
+    freeBuffers = Array(0..<bufferCount)
+    descriptors[3] = .listener
+    descriptors[4] = .file(File("index"))
+  }
+
+  deinit { memory.deallocate() }
+
+  var indexText: String {
+    if case .file(let file)? = descriptors[4] { return String(decoding: file.bytes, as: UTF8.self) }
+    return ""
+  }
+
+  /// Descriptors beside the listener and the index that the relay has not closed.
+  var openDescriptors: Int { descriptors.keys.filter { $0 > 4 }.count }
+
+  /// No completion waits to be taken.
+  var hasDelivered: Bool { ready.isEmpty }
+
+  func freeDisk() { faults.diskBytes = .max }
+
+  func file(_ name: String) -> [UInt8]? { files[name].flatMap { $0.isRemoved ? nil : $0.bytes } }
+
+  /// A file that is there before the relay wants to make one of that name.
+  func placeFile(_ name: String) { files[name] = File(name) }
+
+  func violate(_ text: String) { if violations.count < 20 { violations.append(text) } }
+
+  // MARK: What the ring asks
+
+  func submit(_ operation: Operation) {
+    switch operation.kind {
+    case .close:
+      guard let closed = descriptors.removeValue(forKey: operation.descriptor) else {
+        violate("close of \(operation.descriptor), which is not open")
+        return
+      }
+      if operations.contains(where: { $0.descriptor == operation.descriptor && !$0.isCancel }) {
+        violate("close of \(operation.descriptor) with an operation in flight")
+      }
+      if case .connection(let connection) = closed {
+        connection.peer.isClosedByRelay = true
+        if connection.incoming.isEmpty || connection.peer.hasEnded {
+          connection.peer.sawEnd = true
+        } else {
+          connection.peer.sawReset = true
+        }
+      }
+      ready.append(Completion(token: operation.token, result: 0, buffer: -1, more: false))
+    case .cancel(let target):
+      let place = operations.firstIndex { $0.token == target && !$0.isCancel }
+      if let place { cancel(place) }
+      complete(operation.token, place == nil ? -ENOENT : 0)
+    case .cancelAll:
+      var found = false
+      while let place = operations.firstIndex(where: { $0.descriptor == operation.descriptor && !$0.isCancel }) {
+        cancel(place)
+        found = true
+      }
+      complete(operation.token, found ? 1 : -ENOENT)
+    default:
+      operations.append(operation)
+    }
+  }
+
+  private func cancel(_ place: Int) {
+    let operation = operations.remove(at: place)
+    complete(operation.token, -ECANCELED)
+  }
+
+  private func complete(_ token: Token, _ result: Int32, buffer: Int = -1, more: Bool = false) {
+    ready.append(Completion(token: token, result: result, buffer: Int32(buffer), more: more))
+  }
+
+  func makeSocket() -> Int32 {
+    defer { nextDescriptor += 1 }
+    descriptors[nextDescriptor] = .socket
+    return nextDescriptor
+  }
+
+  func shutdown(_ descriptor: Int32) {
+    guard case .connection(let connection)? = descriptors[descriptor] else {
+      violate("shutdown of \(descriptor), which is no connection")
+      return
+    }
+    if connection.relayShut { violate("second shutdown of \(descriptor)") }
+    connection.relayShut = true
+    connection.peer.sawEnd = true
+  }
+
+  func returnBuffer(_ buffer: Int) {
+    if freeBuffers.contains(buffer) { violate("buffer \(buffer) given back twice") }
+    // What the relay gave back it must not read any more.
+    (memory + buffer * bufferBytes).initializeMemory(as: UInt8.self, repeating: 0xDB, count: bufferBytes)
+    freeBuffers.append(buffer)
+  }
+
+  func bufferAfter(_ buffer: Int) -> Int {
+    guard let next = bundleNext[buffer] else {
+      violate("no buffer follows \(buffer)")
+      return 0
+    }
+    return next
+  }
+
+  func takeCompletions(_ limit: Int) -> [Completion] {
+    // Completions of one operation keep their order; those of different ones come in any.
+    let count = random.once(in: 3) ? min(ready.count, random.below(ready.count + 1)) : ready.count
+    let taken = Array(ready.prefix(min(limit, count)))
+    ready.removeFirst(taken.count)
+    return taken
+  }
+
+  // MARK: Time passes
+
+  /// Lets peers and kernel work until something completes or the time is over.
+  func run(nanoseconds: UInt64?) throws(Errno) {
+    if random.once(in: faults.enterFails) { return }
+    let end = nanoseconds.map { now.nanoseconds + $0 }
+    var rounds = 0
+    while ready.isEmpty {
+      advance(by: UInt64(random.below(2_000_000)))
+      movePeers()
+      moveOperations()
+      rounds += 1
+      if let end, now.nanoseconds >= end { return }
+      if rounds > 1000 {
+        // Nothing moves any more: only a deadline of the loop can help.
+        guard let end else {
+          violate("the loop waits without end and nothing can complete: \(operations.count) operations")
+          throw Errno(EDEADLK)
+        }
+        advance(by: end - min(end, now.nanoseconds))
+        return
+      }
+    }
+  }
+
+  private func advance(by nanoseconds: UInt64) {
+    now.nanoseconds += nanoseconds
+    now.epochMicroseconds += Int64(nanoseconds / 1000)
+  }
+
+  private func movePeers() {
+    for case .connection(let connection) in descriptors.sorted(by: { $0.key < $1.key }).map(\.value) {
+      let peer = connection.peer
+      if peer.hasReset || peer.hasEnded { continue }
+      if random.once(in: faults.peerStall) {
+        peer.stalledUntil = now.nanoseconds + UInt64(random.below(300)) * 1_000_000
+      }
+      if random.once(in: faults.peerReset) {
+        reset(connection)
+        continue
+      }
+      let left = peer.script.count - peer.sentCount
+      if left > 0 {
+        let room = connection.window - connection.incoming.count
+        let count = min(left, room, 1 + random.below(random.once(in: 4) ? connection.window : 300))
+        if count > 0 {
+          connection.incoming += peer.script[peer.sentCount..<peer.sentCount + count]
+          peer.sentCount += count
+        }
+      } else if peer.resetsAtEnd {
+        if connection.incoming.isEmpty { reset(connection) }
+      } else if !peer.waitsForEnd || peer.sawEnd {
+        peer.hasEnded = true
+      }
+    }
+  }
+
+  private func reset(_ connection: Connection) {
+    connection.peer.hasReset = true
+    if random.once(in: 2) { connection.incoming = [] }
+  }
+
+  /// Completes some of the operations that can.
+  private func moveOperations() {
+    var index = 0
+    while index < operations.count {
+      if random.once(in: 3) {
+        index += 1
+        continue
+      }
+      let operation = operations[index]
+      let before = operations.count
+      if work(operation) {
+        operations.remove(at: index)
+      } else {
+        index += operations.count == before ? 1 : 0
+      }
+    }
+  }
+
+  /// Lets one operation happen; true when it is over.
+  private func work(_ operation: Operation) -> Bool {
+    switch operation.kind {
+    case .accept(let multishot): return workAccept(operation, multishot: multishot)
+    case .connect: return workConnect(operation)
+    case .receive(let multishot): return workReceive(operation, multishot: multishot)
+    case .send(let pieces): return workSend(operation, pieces)
+    case .write(let pieces, let offset): return workWrite(operation, pieces, offset)
+    case .open(let path): return workOpen(operation, path)
+    case .unlink(let path):
+      files[path]?.isRemoved = true
+      files[path] = nil
+      complete(operation.token, 0)
+      return true
+    case .close, .cancel, .cancelAll:
+      return true
+    }
+  }
+
+  private func workAccept(_ operation: Operation, multishot: Bool) -> Bool {
+    guard !backlog.isEmpty else { return false }
+    if random.once(in: faults.acceptError) {
+      complete(operation.token, [-ECONNABORTED, -EMFILE, -ENOBUFS].randomElement(using: &random)!)
+      return true
+    }
+    let peer = backlog.removeFirst()
+    let descriptor = nextDescriptor
+    nextDescriptor += 1
+    descriptors[descriptor] = .connection(Connection(peer, window: 1 + random.below(70_000)))
+    let more = multishot && !random.once(in: faults.multishotEnds)
+    complete(operation.token, descriptor, more: more)
+    return !more
+  }
+
+  private func workConnect(_ operation: Operation) -> Bool {
+    if random.once(in: faults.connectSilent) { return false }
+    if random.once(in: faults.connectRefused) {
+      complete(operation.token, [-ECONNREFUSED, -EHOSTUNREACH, -EAGAIN].randomElement(using: &random)!)
+      return true
+    }
+    let server = makeServer()
+    descriptors[operation.descriptor] = .connection(Connection(server, window: 1 + random.below(70_000)))
+    servers.append(server)
+    complete(operation.token, 0)
+    return true
+  }
+
+  private(set) var servers: [Peer] = []
+
+  private func workReceive(_ operation: Operation, multishot: Bool) -> Bool {
+    guard case .connection(let connection)? = descriptors[operation.descriptor] else {
+      violate("receive on \(operation.descriptor), which is no connection")
+      return true
+    }
+    if connection.incoming.isEmpty {
+      if connection.peer.hasReset {
+        complete(operation.token, -ECONNRESET)
+        return true
+      }
+      guard connection.peer.hasEnded else { return false }
+      // An end may bring a buffer that was chosen for it.
+      if random.once(in: 4), !freeBuffers.isEmpty {
+        complete(operation.token, 0, buffer: freeBuffers.removeFirst())
+      } else {
+        complete(operation.token, 0)
+      }
+      return true
+    }
+    guard !freeBuffers.isEmpty else {
+      complete(operation.token, -ENOBUFS)
+      return true
+    }
+    let most = hasBundles ? 1 + random.below(min(4, freeBuffers.count)) : 1
+    let count = min(connection.incoming.count, most * bufferBytes, 1 + random.below(most * bufferBytes * 2))
+    let first = freeBuffers[0]
+    var place = 0
+    var previous = -1
+    while place < count {
+      let buffer = freeBuffers.removeFirst()
+      let part = min(bufferBytes, count - place)
+      for offset in 0..<part {
+        memory.storeBytes(
+          of: connection.incoming[place + offset], toByteOffset: buffer * bufferBytes + offset, as: UInt8.self)
+      }
+      if previous >= 0 { bundleNext[previous] = buffer }
+      previous = buffer
+      place += part
+    }
+    connection.incoming.removeFirst(count)
+    let more = multishot && !random.once(in: faults.multishotEnds)
+    complete(operation.token, Int32(count), buffer: first, more: more)
+    return !more
+  }
+
+  private func workSend(_ operation: Operation, _ pieces: [UnsafeRawBufferPointer]) -> Bool {
+    guard case .connection(let connection)? = descriptors[operation.descriptor] else {
+      violate("send on \(operation.descriptor), which is no connection")
+      return true
+    }
+    if connection.relayShut { violate("send on \(operation.descriptor) after its shutdown") }
+    if connection.peer.hasReset {
+      complete(operation.token, random.once(in: 2) ? -ECONNRESET : -EPIPE)
+      return true
+    }
+    if connection.peer.stalledUntil > now.nanoseconds { return false }
+    if random.once(in: faults.sendShortage) {
+      complete(operation.token, random.once(in: 2) ? -ENOBUFS : -EINTR)
+      return true
+    }
+    let all = pieces.flatMap { Array($0) }
+    let count = random.once(in: 3) ? 1 + random.below(all.count) : all.count
+    connection.peer.received += all[..<count]
+    complete(operation.token, Int32(count))
+    return true
+  }
+
+  private func workWrite(_ operation: Operation, _ pieces: [UnsafeRawBufferPointer], _ offset: Int64) -> Bool {
+    guard case .file(let file)? = descriptors[operation.descriptor] else {
+      violate("write to \(operation.descriptor), which is no file")
+      return true
+    }
+    if random.once(in: faults.writeError) {
+      complete(operation.token, [-EIO, -ENOSPC, -EINTR].randomElement(using: &random)!)
+      return true
+    }
+    let all = pieces.flatMap { Array($0) }
+    var count = random.once(in: 3) ? 1 + random.below(all.count) : all.count
+    count = min(count, faults.diskBytes - writtenBytes)
+    guard count > 0 else {
+      complete(operation.token, -ENOSPC)
+      return true
+    }
+    if offset < 0 {
+      file.bytes += all[..<count]
+    } else {
+      if Int(offset) != file.bytes.count { violate("write at \(offset) of a file of \(file.bytes.count) bytes") }
+      file.bytes += all[..<count]
+    }
+    writtenBytes += count
+    complete(operation.token, Int32(count))
+    return true
+  }
+
+  private func workOpen(_ operation: Operation, _ path: String) -> Bool {
+    if random.once(in: faults.openError) {
+      complete(operation.token, [-EACCES, -ENOSPC, -EMFILE].randomElement(using: &random)!)
+      return true
+    }
+    if files[path] != nil || random.once(in: faults.nameTaken) {
+      complete(operation.token, -EEXIST)
+      return true
+    }
+    let file = File(path)
+    files[path] = file
+    let descriptor = nextDescriptor
+    nextDescriptor += 1
+    descriptors[descriptor] = .file(file)
+    complete(operation.token, descriptor)
+    return true
+  }
+
+  /// The peer of one of the relay's connections.
+  func peer(_ descriptor: Int32) -> Peer? {
+    if case .connection(let connection)? = descriptors[descriptor] { return connection.peer }
+    return nil
+  }
+}
+
+extension SimulatedWorld.Operation {
+  var isCancel: Bool {
+    switch kind {
+    case .cancel, .cancelAll, .close: true
+    case .accept, .connect, .receive, .send, .write, .open, .unlink: false
+    }
+  }
+}

@@ -1,0 +1,21 @@
+import Glibc
+import Testing
+
+@testable import UringRawlog
+
+/// The whole loop over the simulated ring. A failure names its seed: `SIMULATION_SEED=N SIMULATION_SEEDS=1` runs it
+/// alone.
+@Suite struct SimulationTests {
+  private static func number(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }
+
+  @Test func everySeedKeepsTheOracles() {
+    let first = Self.number("SIMULATION_SEED") ?? 1
+    let count = Self.number("SIMULATION_SEEDS") ?? 400
+    for seed in first..<first + count {
+      var scenario = Scenario(seed: seed)
+      scenario.run()
+      #expect(scenario.failures.isEmpty, "seed \(seed): \(scenario.failures.prefix(5).joined(separator: "; "))")
+      if !scenario.failures.isEmpty { break }
+    }
+  }
+}
