@@ -85,7 +85,7 @@ extension RelayLoop where R: ~Copyable {
       for flow in flows {
         let error = sessions[file: flow].openError
         if error == 0 {
-          sessions[file: flow].state = .open
+          sessions[file: flow].state = sessions[file: flow].isTruncated ? .ended : .open
         } else {
           if error == ENOENT && environment.directory >= 0 { isDirectoryGone = true }
           recordingFailed(flow, "create", Errno(error))
@@ -160,10 +160,7 @@ extension RelayLoop where R: ~Copyable {
       sessions[file: flow].mustFlush = true
       write(flow)
     }
-    if isLast {
-      sessions[file: flow].isTruncated = true
-      endFile(flow)
-    }
+    if isLast { truncate(flow) }
     return true
   }
 
@@ -225,8 +222,11 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// Everything up to `end` that is not recorded yet is lost, and listed as a gap.
-  private mutating func drop(_ flow: FlowIndex, to end: UInt64) {
+  private mutating func drop(_ flow: FlowIndex, to received: UInt64) {
     sessions[file: flow].isDropping = true
+    // What lies behind `--max-recording` was not to be recorded.
+    let end = min(received, configuration.maxRecordingBytes)
+    defer { if received > end { truncate(flow) } }
     let offset = sessions[file: flow].position
     guard end > offset else { return }
     sessions[file: flow].position = end
@@ -437,9 +437,10 @@ extension RelayLoop where R: ~Copyable {
 
   // MARK: Ends of recordings
 
-  /// Nothing more is added to the file; what is staged is still written.
-  private mutating func endFile(_ flow: FlowIndex) {
-    sessions[file: flow].state = sessions[file: flow].state == .opening ? .opening : .ended
+  /// `--max-recording` is reached: nothing more is added to the file; what is staged is still written.
+  private mutating func truncate(_ flow: FlowIndex) {
+    sessions[file: flow].isTruncated = true
+    if sessions[file: flow].state == .open { sessions[file: flow].state = .ended }
     sessions[file: flow].mustFlush = true
     write(flow)
   }

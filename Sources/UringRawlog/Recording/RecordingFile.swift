@@ -54,8 +54,8 @@ struct RecordingFile {
   /// When waiting for memory began (monotonic nanoseconds).
   var waitingSince: UInt64 = 0
 
-  /// Bytes of this direction are, or may yet be, recorded.
-  var isRecording: Bool { state == .opening || state == .open }
+  /// Bytes of this direction that come are recorded.
+  var isRecording: Bool { (state == .opening || state == .open) && !isTruncated }
 
   mutating func append(_ block: BlockPool.Block) {
     block.header.pointee.startsAtLineStart = encoder.atLineStart

@@ -55,7 +55,12 @@ struct SessionIndex: ~Copyable {
     }
     waitingSince = now
     if count == 0 { return }
-    // Go back to the line feed before the torn line: written again, it ends what stands there.
+    // A line that lacks only its line feed gets that. Otherwise go back to the line feed before the torn line: written
+    // again, it ends what stands there, and the line follows whole.
+    if writing.span[end] == UInt8(ascii: "\n") {
+      offset = end
+      return
+    }
     var place = end
     while writing.span[place - 1] != UInt8(ascii: "\n") { place -= 1 }
     offset = place == end ? end : place - 1
