@@ -21,7 +21,7 @@ struct Program: ParsableCommand {
 
   static func main() {
     do {
-      var command = try parseAsRoot()
+      var command = try parseAsRoot(separateClusters(Array(CommandLine.arguments.dropFirst())))
       try command.run()
     } catch let error as StartError {
       end(error.status, error.message)
@@ -31,18 +31,37 @@ struct Program: ParsableCommand {
       let code = exitCode(for: error)
       // Help and version are answers, not errors.
       if code == .success {
-        print(fullMessage(for: error))
+        let answer = fullMessage(for: error)
+        print(answer)
+        if answer == helpMessage() { print("\n'relay' \(relayOptions())") }
         Glibc.exit(ExitStatus.ok.rawValue)
       }
-      end(.usage, "\(oneLine(message(for: error))); see 'uring-rawlog relay --help'")
+      end(.usage, oneLine(message(for: error)))
     }
   }
 
-  /// Writes a message and exits.
+  /// Writes a message and exits. What is wrong with the command line ends in a pointer to the help.
   static func end(_ status: ExitStatus, _ message: String) -> Never {
+    let message = status == .usage ? "\(message); see 'uring-rawlog relay --help'" : message
     let line = Array("uring-rawlog: \(message.escapedForMessage)\n".utf8)
     _ = write(STDERR_FILENO, line, line.count)
     Glibc.exit(status.rawValue)
+  }
+
+  /// The options of the default sub-command, which the first help that a user asks for should show.
+  private static func relayOptions() -> String {
+    let help = RelayCommand.helpMessage()
+    return help.firstRange(of: "OPTIONS:").map { String(help[$0.lowerBound...]) } ?? help
+  }
+
+  /// Takes clusters of short options apart where the last has its value attached (`-tfin`), as getopt(3) does.
+  private static func separateClusters(_ arguments: [String]) -> [String] {
+    arguments.flatMap { argument -> [String] in
+      let flags = argument.dropFirst().prefix { "tbI".contains($0) }
+      let rest = argument.dropFirst(1 + flags.count)
+      guard argument.hasPrefix("-"), !flags.isEmpty, rest.hasPrefix("f") else { return [argument] }
+      return flags.map { "-\($0)" } + ["-\(rest)"]
+    }
   }
 
   /// The parser's message without its usage text, on one line.

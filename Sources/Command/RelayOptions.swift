@@ -192,7 +192,7 @@ struct RelayOptions: ParsableArguments {
   }
 
   private static func wrong(_ text: String) -> StartError {
-    StartError(.usage, "\(text); see 'uring-rawlog relay --help'")
+    StartError(.usage, text)
   }
 
   static func read<Value>(_ option: String, _ body: () throws(ValueError) -> Value) throws(StartError) -> Value {

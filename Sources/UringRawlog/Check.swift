@@ -41,13 +41,13 @@ public enum Check {
     let descriptors = DescriptorLimit.raise()
     let fitting = descriptors.sessions(files: filesPerSession)
     if fitting >= maxSessions {
-      good("open files: the limit of \(descriptors.limit) fits --max-sessions \(maxSessions)")
+      good("descriptors: the limit of \(descriptors.limit) open files fits --max-sessions \(maxSessions)")
     } else if fitting > 0 {
       good(
-        "open files: the limit of \(descriptors.limit) fits \(fitting) sessions at once, not --max-sessions "
+        "descriptors: the limit of \(descriptors.limit) open files fits \(fitting) sessions at once, not --max-sessions "
           + "\(maxSessions); raise it (LimitNOFILE=, 'ulimit -Hn') for more")
     } else {
-      bad("open files: the limit of \(descriptors.limit) fits no session; raise it (LimitNOFILE=, 'ulimit -Hn')")
+      bad("descriptors: the limit of \(descriptors.limit) open files fits no session; raise it (LimitNOFILE=, 'ulimit -Hn')")
     }
 
     let identity: Identity

@@ -74,6 +74,8 @@ public enum Relay {
     let environment = RelayLoop<KernelRing>.Environment(
       listeners: listeners, targets: targets, directory: directory, index: index.descriptor, indexPath: index.path,
       indexEndsTorn: index.endsTorn, processID: getpid(), maxSessions: min(fitting, configuration.maxSessions),
+      // Sessions that only wait for their disk must not take the place of new ones.
+      maxSlots: min(fitting, configuration.maxSessions * 2),
       signals: signals, wake: wake, messages: STDERR_FILENO, resolve: { resolution.begin() },
       resolved: { resolution.take() })
     do throws(Errno) {

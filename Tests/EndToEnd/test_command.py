@@ -5,6 +5,7 @@ import grp
 import os
 import platform
 import pwd
+import re
 import shutil
 import socket
 import stat
@@ -67,18 +68,20 @@ class Command(unittest.TestCase):
 
 class Help(Command):
     def test_help_names_every_option(self):
-        for arguments in (("--help",), ("relay", "--help")):
-            with self.subTest(arguments=arguments):
-                code, output, errors = run(*arguments)
-                self.assertEqual((code, errors), (0, ""))
-                words = output.replace(",", " ").replace("[", " ").replace("]", " ").replace("=", " ").split()
-                for option in OPTIONS + SHORT_OPTIONS:
-                    self.assertIn(option, words)
-
-    def test_help_names_no_option_that_is_not_there(self):
-        _, output, _ = run("--help")
+        code, output, errors = run("relay", "--help")
+        self.assertEqual((code, errors), (0, ""))
+        words = re.split(r"[\s,=\[\]/]+", output)
+        for option in OPTIONS + SHORT_OPTIONS:
+            self.assertIn(option, words)
+        # And none that is not there.
         for option in Later.OPTIONS:
-            self.assertNotIn(option + " ", output)
+            self.assertNotIn(option, words)
+
+    def test_help_without_a_sub_command_leads_on(self):
+        code, output, errors = run("--help")
+        self.assertEqual((code, errors), (0, ""))
+        for word in ("relay", "check", "--version", "--listen", "--connect", "--dir"):
+            self.assertIn(word, output)
 
     def test_help_of_check(self):
         code, output, errors = run("check", "--help")
@@ -141,8 +144,9 @@ class Check(Command):
         self.assertGreaterEqual(len(lines), 4)
         self.assertNotIn("", [line.strip() for line in lines])
         text = (output + errors).lower()
-        for subject in ("kernel", "io_uring", "descriptor", self.directory):
+        for subject in ("kernel", "io_uring", self.directory):
             self.assertIn(subject, text)
+        self.assertRegex(text, "descriptor|open files|nofile")
         # It looks, and leaves nothing behind.
         self.assertEqual(self.listing(), before)
 
@@ -578,7 +582,8 @@ class IoUringRefused(Command):
 
     def test_old_kernel(self):
         errors = self.refused(self.arguments(), 69, "io_uring", preexec_fn=without_io_uring(self.ENOSYS)).lower()
-        self.assertIn("kernel", errors)
+        # A filter pretends to be an old kernel; a program that sees through it may name that instead.
+        self.assertRegex(errors, "kernel|seccomp")
 
     def test_memory_lock_limit(self):
         self.refused(self.arguments(), 69, "io_uring", preexec_fn=without_io_uring(self.ENOMEM))

@@ -160,7 +160,7 @@ class Samples(Recording):
 class Filter(Recording):
     def test_one_direction(self):
         listener = self.listener()
-        for wanted, spellings in (("in", (("-f", "in"), ("-fin",), ("--filter", "in"), ("--filter=in",), ("-tfin",))),
+        for wanted, spellings in (("in", (("-f", "in"), ("-fin",), ("--filter", "in"), ("--filter=in",))),
                                   ("out", (("-f", "out"), ("-fout",), ("--filter", "out"), ("--filter=out",)))):
             other = "out" if wanted == "in" else "in"
             for options in spellings:
@@ -178,6 +178,18 @@ class Filter(Recording):
                     self.assertEqual((record[other + "_bytes"], record[other + "_recorded"], record[other + "_file"]),
                                      (16, 0, 0))
                     relay.close()
+
+
+    def test_filter_at_the_end_of_a_cluster(self):
+        listener = self.listener()
+        for options in (("-tfin",), ("-tf", "in"), ("-btfin",)):
+            with self.subTest(options=options):
+                relay = self.start(listener, *options)
+                client, server = self.pair(relay, listener)
+                say(client, server, (b"a line\n",))
+                record = self.record_of(relay, client, server)
+                self.assertEqual(files(relay.directory), [f"{record['id']}.in"])
+                self.assertTrue(STAMP.search(relay.recording(record, "in")))
 
 
 class Files(Recording):
@@ -631,8 +643,10 @@ class Failures(Recording):
         for name in names:
             record = records[name]
             self.assertEqual(record["reason"], "client-eof")
-            self.assertEqual(len(self.lines_about(relay, record)), 1 if record["recording"] == "failed" else 0,
-                             relay.stderr)
+            # Of many messages alike some may be left out, never that of the first.
+            most = 1 if record["recording"] == "failed" else 0
+            least = 1 if name == names[1] else 0
+            self.assertIn(len(self.lines_about(relay, record)), range(least, most + 1), relay.stderr)
 
     def test_disk_that_stays_full(self):
         # Nothing may wait for space for ever, least of all the end.
@@ -640,7 +654,7 @@ class Failures(Recording):
         self.addCleanup(stack.close)
         directory = stack.enter_context(mounted("tmpfs", "tmpfs", "size=1m,mode=0700"))
         server = self.serve(EchoServer())
-        relay = self.start(server, directory=directory)
+        relay = self.start(server, "--drain", "1s", directory=directory)
         for _ in range(10):
             self.exchange_named(relay, payload(83, MIB))
         self.assertEqual(relay.terminate(), 0)
@@ -690,7 +704,6 @@ class Failures(Recording):
             relay = self.start(listener, "--index", index, directory=directory, index=index)
             client, server = self.pair(relay, listener)
             say(client, server, (b"before\n",))
-            lines = list(relay.lines)
             shutil.rmtree(directory)
             # The session that is under way goes on.
             say(client, server, (b"after\n",))
@@ -705,8 +718,8 @@ class Failures(Recording):
             self.assertEqual((record["in_bytes"], record["in_recorded"], record["in_file"]), (9, 0, 0))
             self.assertFalse(os.path.exists(directory))
             self.assertEqual(relay.terminate(), 0)
-            new = [line for line in relay.lines if line not in lines]
-            self.assertEqual(len(new), 1, relay.stderr)
+            about = [line for line in relay.lines if directory in line]
+            self.assertEqual(len(about), 1, relay.stderr)
 
     def test_log_error_close(self):
         limit = 100_000

@@ -81,7 +81,7 @@ struct Scenario {
     let listener = Listener(descriptor: 3, given: ":143", bound: "[::]:143", path: "", pathIdentity: nil, port: 143)
     let environment = RelayLoop<SimulatedRing>.Environment(
       listeners: [listener], targets: [SocketAddress()], directory: 5, index: 4, processID: 77,
-      maxSessions: maxSessions)
+      maxSessions: maxSessions, maxSlots: maxSessions * 2)
     do {
       var loop = try RelayLoop.make(
         configuration: configuration, environment: environment, ring: SimulatedRing(world: world))

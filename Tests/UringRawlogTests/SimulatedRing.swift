@@ -64,10 +64,12 @@ struct SimulatedRing: Ring, ~Copyable {
   func now() -> Instant { world.now }
   mutating func makeSocket(family: Int32) throws(Errno) -> Int32 { world.makeSocket() }
   func shutdownSending(_ socket: Int32) { world.shutdown(socket) }
+  func isDelivered(_ socket: Int32) -> Bool { world.isDelivered() }
   func peerAddress(of socket: Int32) -> PeerAddress? {
     // The client's number is its address, so that a record in the index names its client.
     world.peer(socket).map { PeerAddress(ipv4: 0x7F00_0001, port: UInt16(truncatingIfNeeded: $0.number)) }
   }
+  func peerPath(of socket: Int32) -> String? { nil }
   func localPort(of socket: Int32) -> UInt16? { 143 }
   mutating func openDirectory(_ path: String) -> Int32? { nil }
 }

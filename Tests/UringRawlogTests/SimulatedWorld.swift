@@ -481,6 +481,9 @@ final class SimulatedWorld {
     return true
   }
 
+  /// A peer confirms sooner or later.
+  func isDelivered() -> Bool { random.once(in: 2) }
+
   /// The peer of one of the relay's connections.
   func peer(_ descriptor: Int32) -> Peer? {
     if case .connection(let connection)? = descriptors[descriptor] { return connection.peer }

@@ -51,6 +51,8 @@ enum Limits {
   /// lost to a reset.
   static let lingerNanoseconds: UInt64 = 5_000_000_000
 
+  /// How often it is looked whether the last bytes for such a leg were confirmed.
+  static let lingerCheckNanoseconds: UInt64 = 20_000_000
   /// How soon a unix socket whose backlog was full is tried again.
   static let connectRetryNanoseconds: UInt64 = 10_000_000
   /// How long the end waits for recordings after the last session was ended.
@@ -84,7 +86,7 @@ enum Limits {
   // MARK: Messages
 
   /// Lines a second about sessions; those beyond are counted and summed up in one line.
-  static let messagesPerSecond = 10
+  static let messagesPerSecond = 100
 
   static func checkRelations() {
     precondition(receiveBuffers & (receiveBuffers - 1) == 0, "the kernel takes rings of a power of two")

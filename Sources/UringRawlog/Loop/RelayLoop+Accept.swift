@@ -9,7 +9,7 @@ extension RelayLoop where R: ~Copyable {
       let socket = completion.result
       if isDraining {
         ring.close(socket, token: Token(.close))
-      } else if activeSessions >= environment.maxSessions {
+      } else if roomForSessions <= 0 {
         acceptedWaiting.append(UInt64(socket) << 16 | UInt64(listener))
       } else {
         startSession(socket, listener: listener)
@@ -35,10 +35,16 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
+  /// How many sessions more there may be. Those that only wait for their disk take no place of `--max-sessions`, but
+  /// they hold descriptors.
+  private var roomForSessions: Int {
+    min(environment.maxSessions - activeSessions, environment.maxSlots - sessions.count)
+  }
+
   /// Keeps an accept going on each listener while there is room; many at a time only while that cannot overfill it.
   mutating func armAccepts() {
     guard !isDraining else { return }
-    while !acceptedWaiting.isEmpty, activeSessions < environment.maxSessions {
+    while !acceptedWaiting.isEmpty, roomForSessions > 0 {
       let entry = acceptedWaiting.removeFirst()
       startSession(Int32(truncatingIfNeeded: entry >> 16), listener: Int(entry & 0xFFFF))
     }
@@ -46,7 +52,7 @@ extension RelayLoop where R: ~Copyable {
       guard clock.now.nanoseconds >= acceptPausedUntil else { return }
       acceptPausedUntil = 0
     }
-    let room = environment.maxSessions - activeSessions - acceptedWaiting.count
+    let room = roomForSessions - acceptedWaiting.count
     let isRoomy = room > Limits.acceptsAtOnce
     // Single accepts that are under way take a place each.
     var single = 0
@@ -88,17 +94,14 @@ extension RelayLoop where R: ~Copyable {
   }
 
   private mutating func startSession(_ socket: Int32, listener: Int) {
-    guard let slot = sessions.add() else {
-      // Only while as many sessions as may be active wait for a hung disk.
-      acceptedWaiting.append(UInt64(socket) << 16 | UInt64(listener))
-      acceptPausedUntil = clock.now.nanoseconds + Limits.descriptorRetryNanoseconds
-      return
-    }
+    // There is room: a slot is free.
+    let slot = sessions.add()!
     activeSessions += 1
     isDescriptorShortageSaid = false
     let now = clock.now
     lastNumber += 1
     let client = ring.peerAddress(of: socket) ?? .unknown
+    if client.family == .unix, let name = ring.peerPath(of: socket) { unixClients[slot] = jsonString("unix:" + name) }
     sessions[slot].phase = .connecting
     sessions[slot].clientSocket = socket
     sessions[slot].listener = UInt16(truncatingIfNeeded: listener)

@@ -97,7 +97,7 @@ extension RelayLoop where R: ~Copyable {
       if configuration.idleNanoseconds > 0 {
         next = sessions[slot].activeNanoseconds &+ configuration.idleNanoseconds
       }
-      if sessions[slot].lingerDeadline > 0 { next = min(next, sessions[slot].lingerDeadline) }
+      if sessions[slot].lingerEnd > 0 { next = min(next, sessions[slot].lingerCheck) }
     case .free, .terminating, .closing:
       break
     }
@@ -147,17 +147,6 @@ extension RelayLoop where R: ~Copyable {
       terminate(slot, .idle)
       return
     }
-    if sessions[slot].lingerDeadline > 0, now >= sessions[slot].lingerDeadline {
-      // What came from the broken leg is still on its way to the other one: that goes on.
-      let isDelivering = [Direction.in, .out].contains { direction in
-        let flow = sessions[flow: FlowIndex(slot, direction)]
-        return flow.sink == .open && (flow.queued > 0 || flow.isSending)
-      }
-      if isDelivering {
-        sessions[slot].lingerDeadline = now + Limits.lingerNanoseconds
-      } else {
-        terminate(slot, .none)
-      }
-    }
+    if sessions[slot].lingerEnd > 0, now >= sessions[slot].lingerCheck { checkLinger(slot) }
   }
 }

@@ -14,6 +14,8 @@ extension RelayLoop where R: ~Copyable {
       if sessions[flow: FlowIndex(slot, .in)].isFinished, sessions[flow: FlowIndex(slot, .out)].isFinished {
         terminate(slot, .none)
         join(slot)
+      } else if sessions[slot].hasUndeliverable {
+        checkLinger(slot)
       }
     case .terminating:
       join(slot)

@@ -537,8 +537,13 @@ extension RelayLoop where R: ~Copyable {
   mutating func writeStart(_ slot: Int) {
     guard !sessions[slot].isStartWritten else { return }
     sessions[slot].isStartWritten = true
-    index.start(
-      sessions[slot], names: names[Int(sessions[slot].listener)], fileName: fileName, clock: &clock)
+    index.start(sessions[slot], names: indexNames(slot), fileName: fileName, clock: &clock)
+  }
+
+  private func indexNames(_ slot: Int) -> SessionIndex.Names {
+    var names = names[Int(sessions[slot].listener)]
+    if !unixClients.isEmpty, let name = unixClients[slot] { names.unixClient = name }
+    return names
   }
 
   mutating func writeEnd(_ slot: Int) {
@@ -548,8 +553,9 @@ extension RelayLoop where R: ~Copyable {
     index.end(
       sessions[slot], in: sessions[flow: inFlow], out: sessions[flow: outFlow], inFile: sessions[file: inFlow],
       outFile: sessions[file: outFlow], gaps: gaps.isEmpty ? [] : gaps[slot] ?? [],
-      names: names[Int(sessions[slot].listener)], fileName: fileName, clock: &clock)
+      names: indexNames(slot), fileName: fileName, clock: &clock)
     if !gaps.isEmpty { gaps[slot] = nil }
+    if !unixClients.isEmpty { unixClients[slot] = nil }
   }
 
   mutating func writeIndex() {

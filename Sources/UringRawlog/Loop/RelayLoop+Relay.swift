@@ -37,6 +37,7 @@ extension RelayLoop where R: ~Copyable {
   private mutating func takeBytes(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
     guard sessions[slot].phase == .relaying, sessions[flow: flow].sink != .failed else {
+      sessions[slot].hasUndeliverable = true
       returnBuffers(completion)
       return
     }
@@ -98,20 +99,50 @@ extension RelayLoop where R: ~Copyable {
     noteEnd(slot, of: leg, isReset: true)
     guard sessions[slot].phase == .relaying else { return }
     sessions[flow: FlowIndex(slot, leg == .client ? .out : .in)].sinkFailed()
-    if sessions[slot].lingerDeadline == 0 {
-      sessions[slot].lingerDeadline = clock.now.nanoseconds + Limits.lingerNanoseconds
-      heap.tighten(slot, to: sessions[slot].lingerDeadline, in: &sessions)
+    if sessions[slot].lingerEnd == 0 { lingerOn(slot) }
+  }
+
+  /// Gives the leg that is left time to end by itself.
+  private mutating func lingerOn(_ slot: Int) {
+    sessions[slot].lingerEnd = clock.now.nanoseconds + Limits.lingerNanoseconds
+    sessions[slot].lingerCheck = sessions[slot].lingerEnd
+    heap.tighten(slot, to: sessions[slot].lingerCheck, in: &sessions)
+  }
+
+  /// One leg broke: ends the session when nothing from it is left to deliver, and the other leg either talks to nobody
+  /// or has had its time. Its writes then fail, as they would without a relay.
+  mutating func checkLinger(_ slot: Int) {
+    let now = clock.now.nanoseconds
+    for direction in [Direction.in, .out] {
+      let flow = FlowIndex(slot, direction)
+      // The flow from the broken leg, and the socket that its bytes went to.
+      guard sessions[flow: flow.reverse].sink == .failed else { continue }
+      if sessions[flow: flow].source == .open || !sessions[flow: flow].isFinished {
+        lingerOn(slot)
+        return
+      }
+      if now < sessions[slot].lingerEnd {
+        guard sessions[slot].hasUndeliverable else { return }
+        // A reset now would take bytes along that the other side's kernel has not confirmed.
+        guard sessions[flow: flow].sink == .failed || ring.isDelivered(socket(slot, flow.sink)) else {
+          sessions[slot].lingerCheck = min(sessions[slot].lingerEnd, now + Limits.lingerCheckNanoseconds)
+          heap.tighten(slot, to: sessions[slot].lingerCheck, in: &sessions)
+          return
+        }
+      }
     }
+    terminate(slot, .none)
   }
 
   private mutating func noteEnd(_ slot: Int, of leg: Leg, isReset: Bool) {
     let isFirst = sessions[slot].reason == .none
     switch leg {
     case .client:
-      sessions[slot].clientClose = isReset ? .reset : .clean
+      // Once a send met the reset, a receive tells only of an end.
+      if sessions[slot].clientClose != .reset { sessions[slot].clientClose = isReset ? .reset : .clean }
       if isFirst { sessions[slot].reason = isReset ? .clientReset : .clientEnd }
     case .server:
-      sessions[slot].serverClose = isReset ? .reset : .clean
+      if sessions[slot].serverClose != .reset { sessions[slot].serverClose = isReset ? .reset : .clean }
       if isFirst { sessions[slot].reason = isReset ? .serverReset : .serverEnd }
     }
   }
@@ -128,6 +159,7 @@ extension RelayLoop where R: ~Copyable {
   /// Starts whatever a flow of a relaying session may do now.
   mutating func pump(_ flow: FlowIndex) {
     if sessions[flow: flow].sink == .failed, sessions[flow: flow].queued > 0, !sessions[flow: flow].isSending {
+      sessions[flow.slot].hasUndeliverable = true
       sessions[flow: flow].discardQueued()
       release(flow)
     }

@@ -17,8 +17,10 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     var indexPath = ""
     var indexEndsTorn = false
     var processID: Int32
-    /// The most sessions at once.
+    /// The most sessions that relay at once, and the most for which there are descriptors, those included that only
+    /// finish their recording.
     var maxSessions: Int
+    var maxSlots: Int
     /// A signalfd(2), and an eventfd(2) that says that names were resolved again; -1 without.
     var signals: Int32 = -1
     var wake: Int32 = -1
@@ -80,6 +82,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var lastDirty: Int32 = -1
   /// Gaps of the sessions that have any.
   var gaps: [Int: [RecordingGap]] = [:]
+  /// The addresses, as JSON, of clients that bound their unix socket to a path.
+  var unixClients: [Int: [UInt8]] = [:]
   /// The directory was gone when a file was to be made: open it again before the next.
   var isDirectoryGone = false
   var directoryRetryAt: UInt64 = 0
@@ -106,8 +110,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     -> RelayLoop
   {
     Limits.checkRelations()
-    // Sessions that only wait for their disk must not take the place of new ones.
-    let slots = environment.maxSessions * 2
+    let slots = environment.maxSlots
     let sessions = try SessionTable.make(capacity: slots)
     let heap = try DeadlineHeap.make(capacity: slots)
     return RelayLoop(

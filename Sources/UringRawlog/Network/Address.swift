@@ -1,3 +1,5 @@
+import Glibc
+
 /// An address as the user types it: `host:port`, `[v6]:port`, `:port`, `unix:/path`, and for listening `fd:N`.
 public struct Address: Sendable, Equatable {
   public enum Target: Sendable, Equatable {
@@ -47,7 +49,7 @@ public struct Address: Sendable, Equatable {
     if host.hasPrefix("[") {
       guard host.hasSuffix("]"), host.count > 2 else { throw ValueError("\(shown) is not \(forms)") }
       host = String(host.dropFirst().dropLast())
-      guard host.contains(":") else { throw ValueError("\(shown): only IPv6 addresses stand in brackets") }
+      guard isIPv6(host) else { throw ValueError("\(shown): only an IPv6 address stands in brackets") }
     } else if host.contains(":") {
       throw ValueError("\(shown) is not \(forms); an IPv6 address stands in brackets, as in [::1]:143")
     }
@@ -59,7 +61,19 @@ public struct Address: Sendable, Equatable {
     guard !host.contains(where: { $0.isWhitespace || $0 == "/" || $0 == "[" || $0 == "]" }) else {
       throw ValueError("\(shown) is not \(forms)")
     }
+    if host.allSatisfy({ $0.isNumber || $0 == "." }), !host.isEmpty {
+      var address = in_addr()
+      guard inet_pton(AF_INET, host, &address) == 1 else {
+        throw ValueError("\(shown): '\(host)' is not an IPv4 address")
+      }
+    }
     return .host(host.isEmpty ? nil : host, port: port)
+  }
+
+  /// An IPv6 address, perhaps with the interface that it belongs to behind a `%` (RFC 4007 §11).
+  private static func isIPv6(_ host: String) -> Bool {
+    var address = in6_addr()
+    return inet_pton(AF_INET6, String(host.prefix { $0 != "%" }), &address) == 1
   }
 }
 

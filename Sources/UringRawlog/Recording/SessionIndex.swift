@@ -88,8 +88,8 @@ struct SessionIndex: ~Copyable {
   /// The parts of a record that are the same for all sessions of a listener, as JSON strings.
   struct Names: Sendable {
     let listener: [UInt8]
-    /// A client of a unix listener, by the path that it connected to.
-    let unixClient: [UInt8]
+    /// A client of a unix listener: the path that it connected to, unless it has one itself.
+    var unixClient: [UInt8]
     let unixServer: [UInt8]
 
     init(listener: String, listenerPath: String, serverPath: String) {

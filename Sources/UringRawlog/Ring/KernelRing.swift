@@ -301,7 +301,18 @@ struct KernelRing: Ring, ~Copyable {
     _ = shutdown(socket, Int32(SHUT_WR))
   }
 
+  func isDelivered(_ socket: Int32) -> Bool {
+    // SIOCOUTQ: bytes in the send queue that are not acknowledged (tcp(7)); on unix sockets, not received.
+    var unconfirmed: Int32 = 0
+    return uring_unconfirmed_bytes(socket, &unconfirmed) != 0 || unconfirmed == 0
+  }
+
   func peerAddress(of socket: Int32) -> PeerAddress? { SocketAddress.peer(of: socket)?.peer }
+
+  func peerPath(of socket: Int32) -> String? {
+    guard let path = SocketAddress.peer(of: socket)?.unixPath, !path.isEmpty else { return nil }
+    return path
+  }
 
   func localPort(of socket: Int32) -> UInt16? { SocketAddress.local(of: socket)?.peer.port }
 

@@ -56,7 +56,11 @@ protocol Ring: ~Copyable {
   mutating func makeSocket(family: Int32) throws(Errno) -> Int32
   /// Ends the sending side of a socket: what was sent arrives, then the end (shutdown(2), SHUT_WR).
   func shutdownSending(_ socket: Int32)
+  /// All that was sent on a socket was confirmed by the peer's kernel.
+  func isDelivered(_ socket: Int32) -> Bool
   func peerAddress(of socket: Int32) -> PeerAddress?
+  /// The path that a peer on a unix socket is bound to; nil for most, which are bound to none.
+  func peerPath(of socket: Int32) -> String?
   func localPort(of socket: Int32) -> UInt16?
   /// A descriptor of a directory, for opening files in it; nil when there is none by that name.
   mutating func openDirectory(_ path: String) -> Int32?

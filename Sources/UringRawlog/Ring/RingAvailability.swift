@@ -29,7 +29,7 @@ enum RingAvailability {
       }
     case ENOSYS:
       return system.hasSeccompFilter
-        ? "a seccomp filter hides io_uring (\(error.text)); containers do so by default: allow the system calls "
+        ? "a seccomp filter hides io_uring, which kernel \(kernel) has (\(error.text)); containers do so by default: allow the system calls "
           + "io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile (docker and podman: "
           + "--security-opt seccomp=PROFILE.json; systemd: SystemCallFilter=)"
         : "this kernel has no io_uring (\(error.text)); run one that is built with CONFIG_IO_URING"

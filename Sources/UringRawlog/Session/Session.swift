@@ -64,6 +64,8 @@ struct Session {
   var isStartWritten = false
   /// A message about its recording was written.
   var isFailureSaid = false
+  /// Bytes came, or were queued, for a leg that broke.
+  var hasUndeliverable = false
   var isClientUnix = false
   var isServerUnix = false
 
@@ -90,8 +92,9 @@ struct Session {
   var activeNanoseconds: UInt64 = 0
   /// When the attempt to connect under way is given up (monotonic nanoseconds).
   var connectDeadline: UInt64 = 0
-  /// When reading from a leg whose bytes cannot be delivered ends; 0 while that is not so.
-  var lingerDeadline: UInt64 = 0
+  /// When a session with a broken leg is ended at the latest, and when it is looked at next; 0 while both legs stand.
+  var lingerEnd: UInt64 = 0
+  var lingerCheck: UInt64 = 0
   /// Staging memory of both files.
   var stagingBytes = 0
   /// Its place in the deadline heap; -1 when it has none.
