@@ -704,6 +704,7 @@ class Failures(Recording):
             relay = self.start(listener, "--index", index, directory=directory, index=index)
             client, server = self.pair(relay, listener)
             say(client, server, (b"before\n",))
+            wait_until(lambda: len(files(directory)) == 2, what="the files, which are made while the session moves")
             shutil.rmtree(directory)
             # The session that is under way goes on.
             say(client, server, (b"after\n",))
@@ -718,8 +719,7 @@ class Failures(Recording):
             self.assertEqual((record["in_bytes"], record["in_recorded"], record["in_file"]), (9, 0, 0))
             self.assertFalse(os.path.exists(directory))
             self.assertEqual(relay.terminate(), 0)
-            about = [line for line in relay.lines if directory in line]
-            self.assertEqual(len(about), 1, relay.stderr)
+            self.assertEqual(len(self.lines_about(relay, record)), 1, relay.stderr)
 
     def test_log_error_close(self):
         limit = 100_000

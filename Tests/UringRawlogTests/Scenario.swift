@@ -9,6 +9,7 @@ struct Scenario {
   private(set) var failures: [String] = []
 
   private static let shortIdleNanoseconds: UInt64 = 2_000_000_000
+  private(set) var turns = 0
   private let world: SimulatedWorld
   private let configuration: RelayConfiguration
   private let maxSessions: Int
@@ -87,7 +88,6 @@ struct Scenario {
         configuration: configuration, environment: environment, ring: SimulatedRing(world: world))
       loop.start()
       var arriving = clients
-      var turns = 0
       while true {
         if !arriving.isEmpty, turns % 3 == 0 { world.backlog.append(arriving.removeFirst()) }
         try loop.turn()

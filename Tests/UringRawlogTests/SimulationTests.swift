@@ -14,6 +14,7 @@ import Testing
     for seed in first..<first + count {
       var scenario = Scenario(seed: seed)
       scenario.run()
+      if Self.number("SIMULATION_PROGRESS") != nil { print("seed \(seed): \(scenario.turns) turns") }
       #expect(scenario.failures.isEmpty, "seed \(seed): \(scenario.failures.prefix(5).joined(separator: "; "))")
       if !scenario.failures.isEmpty { break }
     }

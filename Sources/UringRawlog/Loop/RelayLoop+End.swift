@@ -69,6 +69,8 @@ extension RelayLoop where R: ~Copyable {
       release(flow)
       closeFile(flow)
       assert(sessions[queue: flow].head < 0, "a span stayed behind")
+      assert(!sessions[file: flow].isDirty, "a file stayed on the list of those to be flushed")
+      assert(!sessions[file: flow].isWaiting, "a file stayed on the list of those that wait for memory")
     }
     writeEnd(slot)
     heap.remove(slot, in: &sessions)

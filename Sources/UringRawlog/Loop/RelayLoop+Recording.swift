@@ -128,6 +128,11 @@ extension RelayLoop where R: ~Copyable {
     let isLast = sessions[file: flow].position + UInt64(count) > limit
     if isLast { count = Int(limit - sessions[file: flow].position) }
     let stamp = clock.stamp(spans[span].stamp)
+    guard count > 0 else {
+      // The limit lies exactly at the end of what is recorded.
+      truncate(flow)
+      return true
+    }
     var input = UnsafeRawBufferPointer(start: spans[span].memory + skipped, count: count)
     var startsChunk = spans[span].startsChunk && skipped == 0
     let endsChunk = spans[span].endsChunk || isLast
@@ -429,6 +434,8 @@ extension RelayLoop where R: ~Copyable {
     }
     if sessions[file: flow].first == nil {
       sessions[file: flow].isTailSealed = false
+      sessions[file: flow].mustFlush = false
+      removeDirty(flow)
     } else if sessions[file: flow].mustFlush || !sessions[file: flow].isDirty {
       // More has gathered than one write takes, or a short write left a rest.
       write(flow)
