@@ -47,7 +47,9 @@ public enum Check {
         "descriptors: the limit of \(descriptors.limit) open files fits \(fitting) sessions at once, not --max-sessions "
           + "\(maxSessions); raise it (LimitNOFILE=, 'ulimit -Hn') for more")
     } else {
-      bad("descriptors: the limit of \(descriptors.limit) open files fits no session; raise it (LimitNOFILE=, 'ulimit -Hn')")
+      bad(
+        "descriptors: the limit of \(descriptors.limit) open files fits no session; raise it (LimitNOFILE=, 'ulimit -Hn')"
+      )
     }
 
     let identity: Identity

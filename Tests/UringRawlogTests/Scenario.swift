@@ -20,7 +20,8 @@ struct Scenario {
   init(seed: UInt64) {
     var random = SeededGenerator(seed: seed &* 0x2545_F491_4F6C_DD1D &+ 1)
     world = SimulatedWorld(
-      seed: seed, bufferCount: 1 << (1 + random.below(4)), bufferBytes: [16, 100, 1000, 4096].randomElement(using: &random)!,
+      seed: seed, bufferCount: 1 << (1 + random.below(4)),
+      bufferBytes: [16, 100, 1000, 4096].randomElement(using: &random)!,
       hasBundles: random.once(in: 2))
     var configuration = RelayConfiguration(
       listen: [try! Address(listening: ":143")], connect: try! Address(connecting: "127.0.0.1:1143"),
@@ -187,7 +188,9 @@ struct Scenario {
     judgeRecording(client, .in, client.script, end)
     judgeRecording(client, .out, server?.script ?? [], end)
     guard let server else {
-      if reason != "connect-failed" && reason != "log-error" { fail("client \(client.number): no server, but \(reason)") }
+      if reason != "connect-failed" && reason != "log-error" {
+        fail("client \(client.number): no server, but \(reason)")
+      }
       return
     }
     // The relay may have cut a session that one side had ended already: then the reason is that first end.

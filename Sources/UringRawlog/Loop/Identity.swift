@@ -33,7 +33,8 @@ struct Identity {
     }
     guard geteuid() == 0 else {
       throw StartError(
-        .noPermission, "--\(user == nil ? "group" : "user") needs root to drop; start the program as root or leave it out")
+        .noPermission,
+        "--\(user == nil ? "group" : "user") needs root to drop; start the program as root or leave it out")
     }
     self.user = userID
     self.group = groupID

@@ -41,7 +41,8 @@ enum RecordingDirectory {
     descriptor: Int32, path: String, endsTorn: Bool
   ) {
     let path = indexDirectory(configuration) + "/sessions.jsonl"
-    let descriptor = openFile(path, flags: O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode: 0o600)
+    let descriptor = openFile(
+      path, flags: O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, mode: 0o600)
     guard descriptor >= 0 else {
       let error = Errno.current
       switch error.code {

@@ -23,7 +23,7 @@ extension RelayLoop where R: ~Copyable {
       let socket: Int32
       do throws(Errno) {
         socket = try ring.makeSocket(family: environment.targets[place].family)
-      } catch where error.isOutOfDescriptors {
+      } catch  where error.isOutOfDescriptors {
         // A session that ends will leave some; until then this one waits.
         sessions[slot].connectDeadline = now + min(rest, Limits.descriptorRetryNanoseconds)
         heap.tighten(slot, to: sessions[slot].connectDeadline, in: &sessions)

@@ -341,7 +341,11 @@ extension RelayLoop where R: ~Copyable {
     let previous = sessions[file: flow].previousDirty
     let next = sessions[file: flow].nextDirty
     if previous >= 0 { sessions[file: FlowIndex(rawValue: Int(previous))].nextDirty = next } else { firstDirty = next }
-    if next >= 0 { sessions[file: FlowIndex(rawValue: Int(next))].previousDirty = previous } else { lastDirty = previous }
+    if next >= 0 {
+      sessions[file: FlowIndex(rawValue: Int(next))].previousDirty = previous
+    } else {
+      lastDirty = previous
+    }
   }
 
   /// Writes what is due: woken for the oldest file, it takes along those that would be due soon.

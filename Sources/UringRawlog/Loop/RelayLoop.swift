@@ -126,9 +126,11 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     self.sessions = sessions
     self.heap = heap
     let buffers = ring.bufferCount
-    spans = SpanTable(receiveBuffers: buffers, address: { [memory = ring.bufferAddress(0), bytes = ring.bufferBytes] in
-      memory + $0 * bytes
-    })
+    spans = SpanTable(
+      receiveBuffers: buffers,
+      address: { [memory = ring.bufferAddress(0), bytes = ring.bufferBytes] in
+        memory + $0 * bytes
+      })
     self.ring = ring
     pool = BlockPool(limit: configuration.logMemoryBytes)
     index = SessionIndex(endsTorn: environment.indexEndsTorn)
@@ -315,7 +317,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     switch environment.resolved() {
     case .success(let targets)?:
       environment.targets = targets
-      report.say("resolved '\(configuration.connect.text)' again: \(targets.count) address\(targets.count == 1 ? "" : "es")")
+      report.say(
+        "resolved '\(configuration.connect.text)' again: \(targets.count) address\(targets.count == 1 ? "" : "es")")
     case .failure(let error)?:
       report.say("\(error); still using the addresses found before")
     case nil:
@@ -346,7 +349,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     let now = clock.now.nanoseconds
     if now >= drainDeadline && exitDeadline == 0 {
       exitDeadline = now + Limits.exitNanoseconds
-      for slot in 0..<sessions.usedSlots where sessions[slot].phase == .connecting || sessions[slot].phase == .relaying {
+      for slot in 0..<sessions.usedSlots where sessions[slot].phase == .connecting || sessions[slot].phase == .relaying
+      {
         terminate(slot, .drain)
         touch(slot)
       }

@@ -40,7 +40,8 @@ struct Report: ~Copyable {
     guard suppressed > suppressedSaid else { return }
     let count = suppressed - suppressedSaid
     suppressedSaid = suppressed
-    write("\(count) more \(count == 1 ? "message" : "messages") like these left out; the session index has every session")
+    write(
+      "\(count) more \(count == 1 ? "message" : "messages") like these left out; the session index has every session")
   }
 
   private mutating func write(_ text: String) {

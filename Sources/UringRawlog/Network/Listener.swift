@@ -46,7 +46,7 @@ struct Listener: Sendable {
         // Names with several addresses get the same port on each, also where the kernel chose it.
         port = listener.port
         if !listeners.contains(where: { $0.bound == listener.bound }) { listeners.append(listener) }
-      } catch where error.status == .osError && found.count > 1 {
+      } catch  where error.status == .osError && found.count > 1 {
         // A family that this machine does not have: the other addresses of the name will do.
         unavailable = error
       } catch {

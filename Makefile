@@ -1,0 +1,60 @@
+# `make demo` and `make test` do all the set-up that they need.
+
+SWIFT ?= swift
+PYTHON ?= python3
+RELEASE = .build/release/uring-rawlog
+# The Swift runtime goes into the program: it runs where no Swift is installed.
+RELEASE_FLAGS = -c release --static-swift-stdlib
+
+.PHONY: all demo test unit-test end-to-end-test check format sanitize sim install clean
+
+all: build
+
+.PHONY: build
+build:
+	scripts/install-dependencies build
+	$(SWIFT) build $(RELEASE_FLAGS)
+
+# Records a real mail session on loopback through the relay and shows the recording.
+demo: build
+	$(PYTHON) demo/demo.py $(RELEASE)
+
+test:
+	scripts/install-dependencies test
+	$(MAKE) unit-test
+	$(MAKE) end-to-end-test
+
+unit-test:
+	$(SWIFT) test --disable-xctest
+
+end-to-end-test: build
+	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) $(PYTHON) -m unittest discover -p 'test_*.py' -v
+
+# Format, warnings (they are errors in every build) and sanitizers.
+check:
+	scripts/install-dependencies test
+	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift
+	$(MAKE) sanitize
+
+sanitize:
+	$(SWIFT) test --disable-xctest --sanitize=address --scratch-path .build-address
+	$(SWIFT) test --disable-xctest --sanitize=thread --scratch-path .build-thread
+
+format:
+	$(SWIFT) format format --in-place --recursive Sources Tests Package.swift
+
+# make sim SEED=1 SEEDS=10000: the loop over the simulated ring, any number of seeds.
+SEED ?= 1
+SEEDS ?= 10000
+sim:
+	scripts/install-dependencies build
+	SIMULATION_SEED=$(SEED) SIMULATION_SEEDS=$(SEEDS) $(SWIFT) test -c release --scratch-path .build-sim \
+	  -Xswiftc -enable-testing --disable-xctest --filter SimulationTests
+
+PREFIX ?= /usr/local
+install: build
+	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/uring-rawlog
+	install -D -m 644 docs/man/uring-rawlog.1 $(DESTDIR)$(PREFIX)/share/man/man1/uring-rawlog.1
+
+clean:
+	rm -rf .build .build-*
