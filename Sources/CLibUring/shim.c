@@ -1,3 +1,6 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE  // O_PATH
+#endif
 #include "CLibUring.h"
 
 #include <fcntl.h>
@@ -5,5 +8,8 @@
 #include <sys/ioctl.h>
 
 int uring_open(const char *path, int flags, unsigned mode) { return open(path, flags, mode); }
+
+// O_PATH needs no permission to list the directory, only to pass it (openat(2)).
+int uring_open_directory(const char *path) { return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC); }
 
 int uring_unconfirmed_bytes(int socket, int *bytes) { return ioctl(socket, SIOCOUTQ, bytes); }

@@ -20,6 +20,7 @@ struct Program: ParsableCommand {
     defaultSubcommand: RelayCommand.self)
 
   static func main() {
+    holdStandardDescriptors()
     do {
       var command = try parseAsRoot(separateClusters(Array(CommandLine.arguments.dropFirst())))
       try command.run()

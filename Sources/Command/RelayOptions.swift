@@ -129,7 +129,10 @@ struct RelayOptions: ParsableArguments {
     guard let connect else { throw Self.wrong("--connect is missing: name the server, as in 127.0.0.1:143") }
     guard let directory else { throw Self.wrong("--dir is missing: name the directory for recordings") }
     var addresses: [Address] = []
-    for text in listen {
+    for (place, text) in listen.enumerated() {
+      guard !listen[..<place].contains(text) else {
+        throw Self.wrong("--listen: '\(text)' is given twice; leave one out")
+      }
       addresses.append(try Self.read("--listen") { () throws(ValueError) in try Address(listening: text) })
     }
     var configuration = RelayConfiguration(

@@ -46,16 +46,17 @@ public enum Relay {
 
     let listeners = try open(configuration.listen)
     var isRunning = false
-    defer { if !isRunning { listeners.forEach { $0.close() } } }
+    defer { if !isRunning { close(listeners) } }
+    try checkForLoops(listeners, targets, configuration)
     try identity.drop()
     let index = try RecordingDirectory.openIndex(configuration)
     var directory: Int32 = -1
     if !configuration.directory.hasVariables {
-      directory = openFile(configuration.directory.text, flags: O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+      directory = openDirectoryPath(configuration.directory.text)
       guard directory >= 0 else {
         throw StartError(
           .noPermission,
-          "--dir: cannot open '\(configuration.directory.text)': \(Errno.current.text); let this user read it")
+          "--dir: cannot open '\(configuration.directory.text)': \(Errno.current.text); let this user pass its parents")
       }
     }
 
@@ -94,11 +95,30 @@ public enum Relay {
       do throws(StartError) {
         listeners += try Listener.open(address)
       } catch {
-        listeners.forEach { $0.close() }
+        close(listeners)
         throw error
       }
     }
     return listeners
+  }
+
+  /// A relay that is its own server would connect to itself until nothing is left.
+  private static func checkForLoops(
+    _ listeners: [Listener], _ targets: [SocketAddress], _ configuration: RelayConfiguration
+  ) throws(StartError) {
+    for listener in listeners {
+      guard let own = SocketAddress.local(of: listener.descriptor) else { continue }
+      for target in targets where own.reaches(target) {
+        throw StartError(
+          .usage,
+          "--connect: '\(configuration.connect.text)' is where '\(listener.given)' listens: the relay would connect to "
+            + "itself; name the server")
+      }
+    }
+  }
+
+  private static func close(_ listeners: [Listener]) {
+    for listener in listeners { listener.close() }
   }
 
   /// `URING_RAWLOG_WITHOUT` names features of the kernel to do without, for a kernel in which one is broken.

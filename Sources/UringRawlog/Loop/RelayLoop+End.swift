@@ -49,8 +49,8 @@ extension RelayLoop where R: ~Copyable {
     ring.close(sessions[slot].clientSocket, token: Token(.close))
     if sessions[slot].serverSocket >= 0 { ring.close(sessions[slot].serverSocket, token: Token(.close)) }
     sessions[slot].phase = .closing
-    for direction in [Direction.in, .out] {
-      let flow = FlowIndex(slot, direction)
+    for direction in 0..<2 {
+      let flow = FlowIndex(rawValue: slot << 1 | direction)
       // What could not be delivered is needed only by a recording that waits for memory.
       sessions[flow: flow].sinkFailed()
       sessions[flow: flow].discardQueued()
@@ -64,8 +64,8 @@ extension RelayLoop where R: ~Copyable {
     let isInFinished = finishFile(FlowIndex(slot, .in))
     let isOutFinished = finishFile(FlowIndex(slot, .out))
     guard isInFinished, isOutFinished, sessions[slot].fileOperations == 0 else { return }
-    for direction in [Direction.in, .out] {
-      let flow = FlowIndex(slot, direction)
+    for direction in 0..<2 {
+      let flow = FlowIndex(rawValue: slot << 1 | direction)
       release(flow)
       closeFile(flow)
       assert(sessions[queue: flow].head < 0, "a span stayed behind")

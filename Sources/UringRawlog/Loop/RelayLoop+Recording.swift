@@ -9,8 +9,9 @@ extension RelayLoop where R: ~Copyable {
   mutating func openRecording(_ slot: Int) {
     sessions[slot].isRecorded = true
     if isDirectoryGone { reopenDirectory() }
-    for direction in [Direction.in, .out] where configuration.isRecorded(direction) {
-      let flow = FlowIndex(slot, direction)
+    for direction in 0..<2 {
+      let flow = FlowIndex(rawValue: slot << 1 | direction)
+      guard configuration.isRecorded(flow.direction) else { continue }
       sessions[file: flow].state = .opening
       openFile(flow)
     }
@@ -61,39 +62,50 @@ extension RelayLoop where R: ~Copyable {
 
   /// Both files were created, or not: they share one number, so a taken name gives both the next one.
   private mutating func openingEnded(_ slot: Int) {
-    let flows = [FlowIndex(slot, .in), FlowIndex(slot, .out)].filter { sessions[file: $0].state == .opening }
-    if flows.contains(where: { sessions[file: $0].openError == EEXIST }) {
-      for flow in flows where sessions[file: flow].descriptor >= 0 {
-        makePath(flow)
-        ring.unlink(openDirectory, path.cString, token: Token(.unlink))
-        ring.close(sessions[file: flow].descriptor, token: Token(.close))
-        sessions[file: flow].descriptor = -1
-      }
+    let inFlow = FlowIndex(slot, .in)
+    let outFlow = FlowIndex(slot, .out)
+    let inError = sessions[file: inFlow].openError
+    let outError = sessions[file: outFlow].openError
+    if inError == EEXIST || outError == EEXIST {
+      takeBack(inFlow)
+      takeBack(outFlow)
       lastNumber += 1
       sessions[slot].number = lastNumber
-      for flow in flows {
+      for direction in 0..<2 {
+        let flow = FlowIndex(rawValue: slot << 1 | direction)
+        guard sessions[file: flow].state == .opening else { continue }
         sessions[file: flow].openError = 0
         openFile(flow)
       }
       return
     }
-    if environment.directory < 0, flows.allSatisfy({ sessions[file: $0].openError == ENOENT }) {
-      // A template's directory that does not exist says: do not record this one.
-      sessions[slot].isRecorded = false
-      for flow in flows { stopRecording(flow, .none) }
-    } else {
-      for flow in flows {
-        let error = sessions[file: flow].openError
-        if error == 0 {
-          sessions[file: flow].state = sessions[file: flow].isTruncated ? .ended : .open
-        } else {
-          if error == ENOENT && environment.directory >= 0 { isDirectoryGone = true }
-          recordingFailed(flow, "create", Errno(error))
-        }
+    // A template's directory that does not exist says: do not record this one.
+    let isUnwanted = environment.directory < 0 && (inError == ENOENT || outError == ENOENT)
+    if isUnwanted { sessions[slot].isRecorded = false }
+    for direction in 0..<2 {
+      let flow = FlowIndex(rawValue: slot << 1 | direction)
+      guard sessions[file: flow].state == .opening else { continue }
+      let error = sessions[file: flow].openError
+      if isUnwanted {
+        takeBack(flow)
+        stopRecording(flow, .none)
+      } else if error == 0 {
+        sessions[file: flow].state = sessions[file: flow].isTruncated ? .ended : .open
+        if sessions[file: flow].mustFlush { write(flow) }
+      } else {
+        if error == ENOENT { isDirectoryGone = true }
+        recordingFailed(flow, "create", Errno(error))
       }
     }
     writeStart(slot)
-    for flow in flows where sessions[file: flow].mustFlush { write(flow) }
+  }
+
+  /// Removes a file that was made although its pair's other name is taken.
+  private mutating func takeBack(_ flow: FlowIndex) {
+    guard sessions[file: flow].descriptor >= 0 else { return }
+    makePath(flow)
+    ring.unlink(openDirectory, path.cString, token: Token(.unlink))
+    closeFile(flow)
   }
 
   /// The directory was removed while running: a new one by its name is used from now on.

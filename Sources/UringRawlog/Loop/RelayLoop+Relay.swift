@@ -113,8 +113,8 @@ extension RelayLoop where R: ~Copyable {
   /// or has had its time. Its writes then fail, as they would without a relay.
   mutating func checkLinger(_ slot: Int) {
     let now = clock.now.nanoseconds
-    for direction in [Direction.in, .out] {
-      let flow = FlowIndex(slot, direction)
+    for direction in 0..<2 {
+      let flow = FlowIndex(rawValue: slot << 1 | direction)
       // The flow from the broken leg, and the socket that its bytes went to.
       guard sessions[flow: flow.reverse].sink == .failed else { continue }
       if sessions[flow: flow].source == .open || !sessions[flow: flow].isFinished {

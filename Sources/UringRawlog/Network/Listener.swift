@@ -50,7 +50,7 @@ struct Listener: Sendable {
         // A family that this machine does not have: the other addresses of the name will do.
         unavailable = error
       } catch {
-        listeners.forEach { $0.close() }
+        for listener in listeners { listener.close() }
         throw error
       }
     }

@@ -44,6 +44,14 @@ struct PeerAddress: Equatable, Sendable {
     self.port = port
   }
 
+  var isLoopback: Bool {
+    switch family {
+    case .ipv4: low >> 24 == 127
+    case .ipv6: high == 0 && low == 1
+    case .unix, .unknown: false
+    }
+  }
+
   /// The address without a port: `192.0.2.1`, `2001:db8::1`, `unix`.
   func appendHost(to text: inout Bytes) {
     switch family {

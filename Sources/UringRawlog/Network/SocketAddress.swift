@@ -75,6 +75,18 @@ struct SocketAddress: @unchecked Sendable {
     }
   }
 
+  /// Whether a connection to `target` comes to a socket that listens here.
+  func reaches(_ target: SocketAddress) -> Bool {
+    if family == AF_UNIX || target.family == AF_UNIX {
+      return family == target.family && !unixPath.isEmpty && unixPath == target.unixPath
+    }
+    let here = peer
+    let there = target.peer
+    guard here.port == there.port else { return false }
+    let isEverywhere = here.high == 0 && here.low == 0
+    return here == there || isEverywhere && there.isLoopback && (here.family == .ipv6 || there.family == .ipv4)
+  }
+
   /// The path of a unix socket that was bound to one; empty otherwise.
   var unixPath: String {
     guard family == AF_UNIX else { return "" }

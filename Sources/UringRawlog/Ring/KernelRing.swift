@@ -136,11 +136,13 @@ struct KernelRing: Ring, ~Copyable {
     if io_uring_submit(ring) >= 0, io_uring_sq_ready(ring) == 0 { arenaUsed = 0 }
   }
 
+  /// Space for what an operation points to, with a free submission entry for it: taking that afterwards submits
+  /// nothing, so the space stays the operation's until the turn is submitted.
   private mutating func arenaSpace(_ bytes: Int) -> UnsafeMutableRawPointer {
     let rounded = (bytes + 15) & ~15
-    while arenaUsed + rounded > Limits.submissionArenaBytes {
+    while arenaUsed + rounded > Limits.submissionArenaBytes || io_uring_sq_space_left(ring) == 0 {
       submitPrepared()
-      if arenaUsed > 0 { sched_yield() }
+      if io_uring_sq_ready(ring) > 0 { sched_yield() }
     }
     defer { arenaUsed += rounded }
     return arena + arenaUsed
@@ -317,7 +319,7 @@ struct KernelRing: Ring, ~Copyable {
   func localPort(of socket: Int32) -> UInt16? { SocketAddress.local(of: socket)?.peer.port }
 
   mutating func openDirectory(_ path: String) -> Int32? {
-    let descriptor = uring_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)
+    let descriptor = openDirectoryPath(path)
     return descriptor >= 0 ? descriptor : nil
   }
 }

@@ -36,6 +36,3 @@ enum SignalDescriptor {
     eventfd_write(descriptor, 1)
   }
 }
-
-/// open(2), which Swift cannot call with a mode.
-func openFile(_ path: String, flags: Int32, mode: UInt32 = 0) -> Int32 { uring_open(path, flags, mode) }
