@@ -129,11 +129,13 @@ struct RelayOptions: ParsableArguments {
     guard let connect else { throw Self.wrong("--connect is missing: name the server, as in 127.0.0.1:143") }
     guard let directory else { throw Self.wrong("--dir is missing: name the directory for recordings") }
     var addresses: [Address] = []
-    for (place, text) in listen.enumerated() {
-      guard !listen[..<place].contains(text) else {
-        throw Self.wrong("--listen: '\(text)' is given twice; leave one out")
-      }
+    for text in listen {
       addresses.append(try Self.read("--listen") { () throws(ValueError) in try Address(listening: text) })
+    }
+    for (place, address) in addresses.enumerated() where addresses[..<place].contains(address) {
+      // With port 0 the kernel chooses a different one for each.
+      if case .host(_, port: 0) = address.target { continue }
+      throw Self.wrong("--listen: '\(address.text)' is given twice; leave one out")
     }
     var configuration = RelayConfiguration(
       listen: addresses,

@@ -56,11 +56,15 @@ class Relay:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if wait:
-            wait_until(lambda: len(self.addresses) >= len(listen) or self.process.poll() is not None,
-                       what="the relay to listen")
-            if self.process.poll() is not None:
-                self._reader.join(5)
-                raise AssertionError(f"the relay ended with {self.process.returncode}: {self.lines}")
+            try:
+                wait_until(lambda: len(self.addresses) >= len(listen) or self.process.poll() is not None,
+                           what="the relay to listen")
+                if self.process.poll() is not None:
+                    self._reader.join(5)
+                    raise AssertionError(f"the relay ended with {self.process.returncode}: {self.lines}")
+            except BaseException:
+                self.close()
+                raise
 
     def _read(self):
         for raw in self.process.stderr:

@@ -35,7 +35,8 @@ struct Scenario {
     configuration.logWaitNanoseconds = UInt64(random.below(100)) * 1_000_000
     configuration.logError = random.once(in: 5) ? .close : .continue
     if random.once(in: 5) { configuration.maxRecordingBytes = UInt64(random.below(20_000)) }
-    if random.once(in: 6) { configuration.idleNanoseconds = Self.shortIdleNanoseconds }
+    // Without a timeout nothing hides that a peer waits for an end that never comes.
+    configuration.idleNanoseconds = random.once(in: 6) ? Self.shortIdleNanoseconds : 0
     configuration.connectNanoseconds = 1_000_000_000
     self.configuration = configuration
     maxSessions = random.once(in: 3) ? 1 + random.below(4) : 2000
@@ -79,7 +80,6 @@ struct Scenario {
   // MARK: Running
 
   mutating func run() {
-    // Two peers that both wait for the other's end would wait for ever.
     let listener = Listener(descriptor: 3, given: ":143", bound: "[::]:143", path: "", pathIdentity: nil, port: 143)
     let environment = RelayLoop<SimulatedRing>.Environment(
       listeners: [listener], targets: [SocketAddress()], directory: 5, index: 4, processID: 77,
@@ -133,6 +133,7 @@ struct Scenario {
     }
   }
 
+  /// Two peers that both wait for the other's end would wait for ever.
   private func breakDeadlocks() {
     for client in clients {
       guard let server = servers[client.number] else { continue }

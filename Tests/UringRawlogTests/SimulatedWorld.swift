@@ -65,7 +65,8 @@ final class SimulatedWorld {
   final class File {
     let path: String
     var bytes: [UInt8] = []
-    var isRemoved = false
+    /// It was there before the relay wanted to make it.
+    var isForeign = false
 
     init(_ path: String) {
       self.path = path
@@ -148,10 +149,7 @@ final class SimulatedWorld {
 
   func freeDisk() { faults.diskBytes = .max }
 
-  func file(_ name: String) -> [UInt8]? { files[name].flatMap { $0.isRemoved ? nil : $0.bytes } }
-
-  /// A file that is there before the relay wants to make one of that name.
-  func placeFile(_ name: String) { files[name] = File(name) }
+  func file(_ name: String) -> [UInt8]? { files[name]?.bytes }
 
   func violate(_ text: String) { if violations.count < 20 { violations.append(text) } }
 
@@ -330,7 +328,7 @@ final class SimulatedWorld {
     case .write(let pieces, let offset): return workWrite(operation, pieces, offset)
     case .open(let path): return workOpen(operation, path)
     case .unlink(let path):
-      files[path]?.isRemoved = true
+      if files[path]?.isForeign ?? true { violate("removal of '\(path)', which is not the relay's") }
       files[path] = nil
       complete(operation.token, 0)
       return true
@@ -468,7 +466,11 @@ final class SimulatedWorld {
       complete(operation.token, [-EACCES, -ENOSPC, -EMFILE].randomElement(using: &random)!)
       return true
     }
-    if files[path] != nil || random.once(in: faults.nameTaken) {
+    if files[path] == nil, random.once(in: faults.nameTaken) {
+      files[path] = File(path)
+      files[path]!.isForeign = true
+    }
+    if files[path] != nil {
       complete(operation.token, -EEXIST)
       return true
     }

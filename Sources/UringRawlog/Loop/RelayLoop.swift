@@ -356,9 +356,13 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       }
       advanceTouched()
     }
-    if sessions.count == 0 && !index.hasLines && !index.isWriting {
+    guard sessions.count > 0 || index.hasLines || index.isWriting else {
       isFinished = true
-    } else if exitDeadline > 0 && now >= exitDeadline {
+      return
+    }
+    // Nobody is left to wait for but the disk.
+    if sessions.count == 0 && exitDeadline == 0 { exitDeadline = now + Limits.exitNanoseconds }
+    if exitDeadline > 0 && now >= exitDeadline {
       report.say(
         "ended before everything was written: \(sessions.count) recordings and the index were waiting for the disk")
       isFinished = true

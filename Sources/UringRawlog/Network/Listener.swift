@@ -42,7 +42,7 @@ struct Listener: Sendable {
     var port: UInt16?
     for candidate in found {
       do throws(StartError) {
-        let listener = try bind(candidate, port: port, given: address)
+        let listener = try bindPatiently(candidate, port: port, given: address)
         // Names with several addresses get the same port on each, also where the kernel chose it.
         port = listener.port
         if !listeners.contains(where: { $0.bound == listener.bound }) { listeners.append(listener) }
@@ -58,6 +58,23 @@ struct Listener: Sendable {
       throw unavailable ?? StartError(.unavailable, "cannot listen on '\(address.text)': no address found")
     }
     return listeners
+  }
+
+  /// Binds, and waits a moment for an address in use: a process that was killed gives its sockets back a little after its
+  /// end when its ring still held them.
+  private static func bindPatiently(_ candidate: SocketAddress, port: UInt16?, given: Address) throws(StartError)
+    -> Listener
+  {
+    for _ in 0..<10 {
+      do throws(StartError) {
+        return try bind(candidate, port: port, given: given)
+      } catch where error.status == .unavailable {
+        usleep(100_000)
+      } catch {
+        throw error
+      }
+    }
+    return try bind(candidate, port: port, given: given)
   }
 
   private static func bind(_ address: SocketAddress, port: UInt16?, given: Address) throws(StartError) -> Listener {

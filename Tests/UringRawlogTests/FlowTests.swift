@@ -1,0 +1,376 @@
+import Testing
+
+@testable import UringRawlog
+
+/// The state machine of one direction, alone: by hand for both half-closes, and against a model under any legal order
+/// of events.
+@Suite struct FlowTests {
+  private static let pause = Limits.queuedBytesPause
+
+  /// A flow whose receive is armed and brought `bytes`.
+  private func flow(received bytes: Int) -> Flow {
+    var flow = Flow()
+    flow.receiveArmed()
+    if bytes > 0 { flow.received(bytes, pauseAbove: Self.pause) }
+    return flow
+  }
+
+  // MARK: By hand
+
+  @Test func aFreshFlowWantsOnlyToReceive() {
+    let flow = Flow()
+    #expect(flow.mayReceive && !flow.maySend && !flow.mayShut && !flow.isFinished && !flow.mustCancelReceive)
+    #expect(flow.queued == 0 && !flow.isSending)
+  }
+
+  /// The sender ends its stream while bytes wait: they are sent first, then the end is passed on.
+  @Test func theEndOfTheSourceFollowsItsBytes() {
+    var flow = flow(received: 10)
+    #expect(flow.maySend && !flow.mayReceive)
+    flow.sendStarted(10, at: 5)
+    flow.receiveEnded()
+    flow.sourceEnded()
+    #expect(!flow.mayReceive && !flow.maySend && !flow.mayShut && !flow.isFinished)
+    // The socket took only a part.
+    flow.sendEnded(4)
+    #expect(flow.queued == 6 && flow.maySend && !flow.mayShut && !flow.isFinished)
+    flow.sendStarted(6, at: 6)
+    #expect(flow.sendingSince == 6 && flow.isSending)
+    flow.sendEnded(6)
+    #expect(flow.mayShut && !flow.maySend && !flow.isFinished)
+    flow.sinkShut()
+    #expect(flow.isFinished && !flow.mayShut && flow.sent == 10 && flow.undelivered == 0)
+  }
+
+  /// One direction has ended; the other goes on as if nothing had happened, and ends for itself.
+  @Test func halfClosesOfBothSides() {
+    var (one, other) = (flow(received: 0), flow(received: 0))
+    one.receiveEnded()
+    one.sourceEnded()
+    #expect(one.mayShut)
+    one.sinkShut()
+    #expect(one.isFinished && !other.isFinished)
+    other.received(3, pauseAbove: Self.pause)
+    #expect(other.maySend)
+    other.sendStarted(3, at: 1)
+    other.sendEnded(3)
+    #expect(!other.mayShut && !other.isFinished)
+    other.receiveEnded()
+    #expect(other.mayReceive)
+    other.receiveArmed()
+    other.receiveEnded()
+    other.sourceEnded()
+    #expect(other.mayShut)
+    other.sinkShut()
+    #expect(one.isFinished && other.isFinished)
+  }
+
+  @Test func aBrokenSourceStillDeliversWhatItSent() {
+    var flow = flow(received: 5)
+    flow.receiveEnded()
+    flow.sourceFailed()
+    #expect(flow.maySend && !flow.mayReceive && !flow.mayShut)
+    flow.sendStarted(5, at: 1)
+    flow.sendEnded(5)
+    #expect(flow.mayShut)
+    flow.sinkShut()
+    #expect(flow.isFinished && flow.source == .failed)
+  }
+
+  /// An end behind a failure does not make it a clean one; a failure behind an end is a failure.
+  @Test func aFailureIsTheStrongerEnd() {
+    var failedFirst = flow(received: 0)
+    failedFirst.sourceFailed()
+    failedFirst.sourceEnded()
+    #expect(failedFirst.source == .failed)
+    var endedFirst = flow(received: 0)
+    endedFirst.sourceEnded()
+    endedFirst.sourceFailed()
+    #expect(endedFirst.source == .failed)
+  }
+
+  /// The receiver is gone: what waits is lost and counted, the sender is still read from.
+  @Test func aBrokenSinkDiscards() {
+    var flow = flow(received: 8)
+    flow.sendStarted(8, at: 1)
+    flow.sendEnded(3)
+    flow.sinkFailed()
+    #expect(!flow.maySend && !flow.mayShut && !flow.isFinished)
+    flow.discardQueued()
+    #expect(flow.undelivered == 5 && flow.queued == 0 && flow.received == 8)
+    flow.receiveEnded()
+    #expect(flow.mayReceive)
+    flow.receiveArmed()
+    flow.received(2, pauseAbove: Self.pause)
+    flow.discardQueued()
+    #expect(flow.undelivered == 7)
+    flow.receiveEnded()
+    flow.sourceEnded()
+    #expect(flow.isFinished && !flow.mayShut)
+  }
+
+  @Test func nothingIsFinishedWhileASendIsInFlight() {
+    var flow = flow(received: 8)
+    flow.sendStarted(8, at: 1)
+    flow.receiveEnded()
+    flow.sourceFailed()
+    flow.sinkFailed()
+    #expect(!flow.isFinished)
+    flow.sendEnded(0)
+    #expect(flow.isFinished)
+    flow.discardQueued()
+    #expect(flow.undelivered == 8)
+  }
+
+  /// Backpressure begins above the limit and ends when half of it is left.
+  @Test func pausesAboveTheLimitAndResumesAtHalf() {
+    var flow = flow(received: Self.pause)
+    #expect(!flow.isPaused && !flow.mustCancelReceive)
+    flow.received(1, pauseAbove: Self.pause)
+    #expect(flow.isPaused && flow.mustCancelReceive)
+    flow.receiveCancelling()
+    #expect(!flow.mustCancelReceive)
+    flow.receiveEnded()
+    #expect(!flow.mayReceive)
+    flow.sendStarted(Self.pause + 1, at: 1)
+    flow.sendEnded(Self.pause / 2)
+    #expect(flow.isPaused && !flow.mayReceive)
+    flow.sendStarted(Self.pause / 2 + 1, at: 2)
+    flow.sendEnded(1)
+    #expect(!flow.isPaused && flow.mayReceive && flow.queued == UInt64(Self.pause / 2))
+  }
+
+  @Test func aMissedCancelLeavesTheReceiveArmed() {
+    var flow = flow(received: Self.pause + 1)
+    flow.receiveCancelling()
+    flow.receiveCancelMissed()
+    #expect(flow.receive == .armed && flow.mustCancelReceive)
+    flow.receiveCancelling()
+    flow.receiveEnded()
+    // The receive had ended by itself: its state must not come back.
+    flow.receiveCancelMissed()
+    #expect(flow.receive == .off)
+  }
+
+  @Test func aHeldFlowDoesNotReceiveButSends() {
+    var flow = flow(received: 5)
+    flow.isHeld = true
+    #expect(flow.mustCancelReceive && flow.maySend)
+    flow.receiveCancelling()
+    flow.receiveEnded()
+    #expect(!flow.mayReceive)
+    flow.isHeld = false
+    #expect(flow.mayReceive)
+    flow.receiveArmed()
+    flow.receiveStarved()
+    #expect(flow.receive == .starved && !flow.mayReceive)
+    flow.receiveEnded()
+    #expect(flow.mayReceive)
+  }
+
+  @Test func aParkedFlowIsNoLongerParkedWhenAllIsSent() {
+    var flow = flow(received: 5)
+    flow.isParked = true
+    flow.sendStarted(5, at: 1)
+    flow.sendEnded(4)
+    #expect(flow.isParked)
+    flow.sendStarted(1, at: 1)
+    flow.sendEnded(1)
+    #expect(!flow.isParked)
+    flow.received(5, pauseAbove: Self.pause)
+    flow.isParked = true
+    flow.sinkFailed()
+    flow.discardQueued()
+    #expect(!flow.isParked)
+  }
+
+  // MARK: Against a model
+
+  /// The same direction as accounts of where its bytes are, with every question answered from them.
+  private struct Model {
+    enum Receive { case none, armed, cancelling, starved }
+    enum End { case open, ended, failed }
+
+    /// Bytes that were received and neither sent nor lost, and those that were.
+    var waiting = 0
+    var delivered = 0
+    var lost = 0
+    /// Bytes of the send in flight.
+    var offered = 0
+    var offeredAt: UInt64 = 0
+    var receive = Receive.none
+    var source = End.open
+    var isShut = false
+    var isSinkBroken = false
+    var isPaused = false
+    var isHeld = false
+    var isParked = false
+
+    var mayReceive: Bool { receive == .none && source == .open && !isPaused && !isHeld }
+    var mustCancel: Bool { receive == .armed && source == .open && (isPaused || isHeld) }
+    var isSinkOpen: Bool { !isShut && !isSinkBroken }
+    var maySend: Bool { offered == 0 && waiting > 0 && isSinkOpen }
+    var mayShut: Bool { source != .open && waiting == 0 && isSinkOpen }
+    var isFinished: Bool { source != .open && !isSinkOpen && offered == 0 }
+
+    mutating func take(_ count: Int, pauseAbove: Int) {
+      waiting += count
+      if waiting > pauseAbove { isPaused = true }
+    }
+
+    mutating func sent(_ count: Int, resumeAt: Int) {
+      delivered += count
+      waiting -= count
+      offered = 0
+      if waiting <= resumeAt { isPaused = false }
+      if waiting == 0 { isParked = false }
+    }
+
+    mutating func discard() {
+      lost += waiting
+      waiting = 0
+      isPaused = false
+      isParked = false
+    }
+  }
+
+  private func difference(_ flow: Flow, _ model: Model) -> String? {
+    let receive: Flow.Receive =
+      switch model.receive {
+      case .none: .off
+      case .armed: .armed
+      case .cancelling: .cancelling
+      case .starved: .starved
+      }
+    if flow.receive != receive { return "receive is \(flow.receive)" }
+    if flow.received != UInt64(model.delivered + model.lost + model.waiting) { return "received is \(flow.received)" }
+    if flow.queued != UInt64(model.waiting) { return "queued is \(flow.queued)" }
+    if flow.undelivered != UInt64(model.lost) { return "undelivered is \(flow.undelivered)" }
+    if flow.sending != model.offered { return "sending is \(flow.sending)" }
+    if flow.isSending != (model.offered > 0) { return "isSending" }
+    if model.offered > 0, flow.sendingSince != model.offeredAt { return "sendingSince" }
+    if flow.isPaused != model.isPaused { return "isPaused" }
+    if flow.isParked != model.isParked { return "isParked" }
+    if flow.mayReceive != model.mayReceive { return "mayReceive" }
+    if flow.mustCancelReceive != model.mustCancel { return "mustCancelReceive" }
+    if flow.maySend != model.maySend { return "maySend" }
+    if flow.mayShut != model.mayShut { return "mayShut" }
+    if flow.isFinished != model.isFinished { return "isFinished" }
+    return nil
+  }
+
+  @Test func agreesWithAModelUnderAnyLegalOrder() {
+    var finished = 0
+    var paused = 0
+    for seed in 1...UInt64(400) {
+      var random = SeededGenerator(seed: seed)
+      var flow = Flow()
+      var model = Model()
+      var time: UInt64 = 0
+      // Small messages, and pieces of which a few go over the limit.
+      let piece = random.once(in: 2) ? 1 + random.below(50) : Self.pause / 3
+      let wantsEnd = 50 + random.below(100)
+      for step in 0..<300 {
+        time += UInt64(random.below(5))
+        let isReceiving = model.receive == .armed || model.receive == .cancelling
+        switch random.below(12) {
+        case 0, 1:
+          guard model.mayReceive else { continue }
+          flow.receiveArmed()
+          model.receive = .armed
+        case 2, 3, 4:
+          guard isReceiving, !model.isPaused || model.receive == .cancelling else { continue }
+          if random.once(in: 3) {
+            flow.receiveEnded()
+            model.receive = .none
+          }
+          let count = 1 + random.below(piece)
+          flow.received(count, pauseAbove: Self.pause)
+          model.take(count, pauseAbove: Self.pause)
+        case 5:
+          guard model.mustCancel else { continue }
+          flow.receiveCancelling()
+          model.receive = .cancelling
+        case 6:
+          // The cancelled receive ended, or was not found.
+          guard model.receive == .cancelling else { continue }
+          if random.once(in: 3) {
+            flow.receiveCancelMissed()
+            model.receive = .armed
+          } else {
+            flow.receiveEnded()
+            model.receive = .none
+          }
+        case 7:
+          if model.receive == .starved {
+            flow.receiveEnded()
+            model.receive = .none
+          } else if isReceiving {
+            flow.receiveEnded()
+            flow.receiveStarved()
+            model.receive = .starved
+          }
+        case 8:
+          guard model.maySend else { continue }
+          let count = 1 + random.below(model.waiting)
+          flow.sendStarted(count, at: time)
+          model.offered = count
+          model.offeredAt = time
+        case 9, 10:
+          guard model.offered > 0 else { continue }
+          let count = random.once(in: 5) ? 0 : 1 + random.below(model.offered)
+          flow.sendEnded(count)
+          model.sent(count, resumeAt: Self.pause / 2)
+          if count > 0 { break }
+          if random.once(in: 4) {
+            flow.sinkFailed()
+            model.isSinkBroken = true
+          }
+        default:
+          switch random.below(6) {
+          case 0:
+            flow.isHeld.toggle()
+            model.isHeld.toggle()
+          case 1:
+            guard model.waiting > 0 else { continue }
+            flow.isParked = true
+            model.isParked = true
+          case 2:
+            guard isReceiving, step > wantsEnd else { continue }
+            flow.receiveEnded()
+            model.receive = .none
+            if random.once(in: 2) {
+              flow.sourceEnded()
+              if model.source == .open { model.source = .ended }
+            } else {
+              flow.sourceFailed()
+              model.source = .failed
+            }
+          case 3:
+            guard model.mayShut else { continue }
+            flow.sinkShut()
+            model.isShut = true
+          case 4:
+            guard random.once(in: 10), !model.isShut else { continue }
+            flow.sinkFailed()
+            model.isSinkBroken = true
+          default:
+            guard model.isSinkBroken, model.offered == 0 else { continue }
+            flow.discardQueued()
+            model.discard()
+          }
+        }
+        if model.isPaused { paused += 1 }
+        if let difference = difference(flow, model) {
+          Issue.record("seed \(seed), step \(step): \(difference), \(model)")
+          return
+        }
+      }
+      // What is lost is not sent, but out of the queue.
+      #expect(flow.sent == UInt64(model.delivered + model.lost), "seed \(seed)")
+      if model.isFinished { finished += 1 }
+    }
+    // The sequences reach what they are for.
+    #expect(finished > 50 && paused > 100)
+  }
+}
