@@ -229,7 +229,7 @@ import Testing
   @Test(arguments: [false, true], [false, true])
   func theRecordingDependsOnBytesStampsAndChunksOnly(timestamps: Bool, boundaries: Bool) {
     let encoder = Encoder(timestamps: timestamps, boundaries: boundaries)
-    for seed in 1...UInt64(300) {
+    for seed in 1...UInt64(150) {
       var random = SeededGenerator(seed: seed)
       let chunks = Self.chunks(&random)
       let reference = Reference(chunks, encoder)

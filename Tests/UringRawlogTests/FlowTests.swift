@@ -262,7 +262,7 @@ import Testing
   @Test func agreesWithAModelUnderAnyLegalOrder() {
     var finished = 0
     var paused = 0
-    for seed in 1...UInt64(400) {
+    for seed in 1...UInt64(3000) {
       var random = SeededGenerator(seed: seed)
       var flow = Flow()
       var model = Model()
@@ -371,6 +371,6 @@ import Testing
       if model.isFinished { finished += 1 }
     }
     // The sequences reach what they are for.
-    #expect(finished > 50 && paused > 100)
+    #expect(finished > 500 && paused > 1000)
   }
 }

@@ -123,13 +123,13 @@ extension RelayLoop where R: ~Copyable {
   /// Records the bytes of one span, of which the first is at `start` in the stream.
   @inline(__always)
   mutating func record(_ flow: FlowIndex, span: Int32, from start: UInt64) {
-    guard sessions[file: flow].isRecording else { return }
-    if sessions[file: flow].isWaiting { return }
+    guard sessions[file: flow].isRecording, !sessions[file: flow].isWaiting else { return }
+    let end = start + UInt64(spans[span].count)
     if sessions[file: flow].isDropping && !mayResume(flow) {
-      drop(flow, to: start + UInt64(spans[span].count))
-      return
+      drop(flow, to: end)
+    } else if !encode(flow, span: span, from: start) {
+      memoryMissing(flow, for: end)
     }
-    if !encode(flow, span: span, from: start) { memoryMissing(flow) }
   }
 
   /// Encodes what of a span is not recorded yet; false when staging memory ran out on the way.
@@ -206,8 +206,8 @@ extension RelayLoop where R: ~Copyable {
 
   // MARK: No memory
 
-  /// Staging memory ran out in the middle of what was received: the sender waits, or the rest is lost.
-  private mutating func memoryMissing(_ flow: FlowIndex) {
+  /// Staging memory ran out on the way to `end`: the sender waits, or what is left until there is lost.
+  private mutating func memoryMissing(_ flow: FlowIndex, for end: UInt64) {
     markDirty(flow)
     flushForMemory(flow)
     switch configuration.logFull {
@@ -219,7 +219,7 @@ extension RelayLoop where R: ~Copyable {
       heap.tighten(
         flow.slot, to: clock.now.nanoseconds + configuration.logWaitNanoseconds, in: &sessions)
     case .wait, .drop:
-      drop(flow, to: sessions[flow: flow].received)
+      drop(flow, to: end)
     }
   }
 

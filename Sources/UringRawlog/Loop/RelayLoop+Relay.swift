@@ -74,11 +74,9 @@ extension RelayLoop where R: ~Copyable {
     } else {
       sessions[flow: flow].sendEnded(0)
       switch completion.error?.code {
-      case nil, ECANCELED, EINTR, EAGAIN:
+      case nil, ECANCELED, EINTR, EAGAIN, ENOBUFS, ENOMEM:
+        // Called back, or the kernel is short of memory for now: the bytes stay queued and are sent again.
         break
-      case ENOBUFS, ENOMEM:
-        // The kernel is short of memory for now: the bytes stay queued.
-        resend.append(entry(flow))
       default:
         sessions[flow: flow].sinkFailed()
         legFailed(slot, flow.sink)
@@ -149,8 +147,8 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func cancelled(_ slot: Int, _ completion: Completion) {
     sessions[slot].socketOperations -= 1
-    guard completion.result == -ENOENT else { return }
-    // A receive that was not found goes on, or its last completion is on the way.
+    guard completion.result < 0 else { return }
+    // A receive that was not found (ENOENT) or was just running (EALREADY) goes on, or its last completion is on the way.
     for direction in 0..<2 { sessions[flow: FlowIndex(rawValue: slot << 1 | direction)].receiveCancelMissed() }
   }
 
@@ -244,12 +242,6 @@ extension RelayLoop where R: ~Copyable {
         socket(slot, flow.sink), UnsafeMutableBufferPointer(rebasing: vectors[..<count]), token: sendToken(flow))
     }
     sessions[flow: flow].sendStarted(total, at: clock.now.nanoseconds)
-  }
-
-  mutating func retryResends() {
-    for _ in 0..<resend.count {
-      if let flow = flow(resend.removeFirst()) { touch(flow.slot) }
-    }
   }
 
   // MARK: Giving back

@@ -72,10 +72,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
 
   /// Slots to be looked at at the end of the turn.
   var touched = SlotQueue(capacity: 1024)
-  /// Flows without a receive buffer, flows whose send found no memory, files that wait for staging memory; each with
-  /// its slot's generation above.
+  /// Flows without a receive buffer, and files that wait for staging memory; each with its slot's generation above.
   var starved = SlotQueue()
-  var resend = SlotQueue()
   var memoryWaiting = SlotQueue()
   var hasMemoryReturned = false
   var firstDirty: Int32 = -1
@@ -187,7 +185,6 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       if count < batch.count { break }
     }
     workDeadlines()
-    retryResends()
     advanceTouched()
     if hasMemoryReturned || !memoryWaiting.isEmpty { retryMemoryWaiting() }
     if !starved.isEmpty { feedStarved() }
@@ -293,7 +290,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if firstDirty >= 0 { next = min(next, sessions[file: FlowIndex(rawValue: Int(firstDirty))].dirtySince + flushAge) }
     if index.waitingSince > 0 { next = min(next, max(index.waitingSince + flushAge, indexRetryAt)) }
     if acceptPausedUntil > 0 { next = min(next, acceptPausedUntil) }
-    if !starved.isEmpty || !resend.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
+    if !starved.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
     if isDraining { next = min(next, exitDeadline > 0 ? exitDeadline : drainDeadline) }
     guard next < .max else { return nil }
     return next > now ? next - now : 0
