@@ -25,8 +25,14 @@ public enum Check {
     } else {
       bad("kernel: \(RingAvailability.explain(Errno(ENOSYS)))")
     }
+    var leftAside: KernelRing.Features = []
+    do throws(StartError) {
+      leftAside = try Relay.featuresLeftAside()
+    } catch {
+      bad("environment: \(error.message)")
+    }
     do throws(Errno) {
-      let ring = try KernelRing.make()
+      let ring = try KernelRing.make(without: leftAside)
       good("io_uring: allowed, and the limit of locked memory is enough")
       let missing = RingAvailability.missingOperations()
       if missing.isEmpty {

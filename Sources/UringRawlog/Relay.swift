@@ -48,6 +48,12 @@ public enum Relay {
     var isRunning = false
     defer { if !isRunning { close(listeners) } }
     try checkForLoops(listeners, targets, configuration)
+    let fitting = descriptors.sessions(files: configuration.filter == nil ? 2 : 1)
+    guard fitting > 0 else {
+      throw StartError(
+        .unavailable,
+        "the limit of \(descriptors.limit) open files leaves none for sessions; raise it (LimitNOFILE=, 'ulimit -n')")
+    }
     try identity.drop()
     let index = try RecordingDirectory.openIndex(configuration)
     var directory: Int32 = -1
@@ -60,12 +66,6 @@ public enum Relay {
       }
     }
 
-    let fitting = descriptors.sessions(files: configuration.filter == nil ? 2 : 1)
-    guard fitting > 0 else {
-      throw StartError(
-        .unavailable,
-        "the limit of \(descriptors.limit) open files leaves none for sessions; raise it (LimitNOFILE=, 'ulimit -n')")
-    }
     if fitting < configuration.maxSessions {
       report.say(
         "the limit of \(descriptors.limit) open files fits \(fitting) sessions at once, not --max-sessions "
@@ -81,6 +81,8 @@ public enum Relay {
       resolved: { resolution.take() })
     do throws(Errno) {
       var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
+      report.say(
+        "recordings hold what is sent, passwords included, in clear; keep '\(configuration.directory.text)' private")
       for listener in listeners { report.say("listening on \(listener.bound)") }
       isRunning = true
       try loop.run()
@@ -122,7 +124,7 @@ public enum Relay {
   }
 
   /// `URING_RAWLOG_WITHOUT` names features of the kernel to do without, for a kernel in which one is broken.
-  private static func featuresLeftAside() throws(StartError) -> KernelRing.Features {
+  static func featuresLeftAside() throws(StartError) -> KernelRing.Features {
     var features: KernelRing.Features = []
     guard let value = getenv("URING_RAWLOG_WITHOUT") else { return features }
     for name in String(cString: value).split(separator: ",") {

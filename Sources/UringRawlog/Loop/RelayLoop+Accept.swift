@@ -100,7 +100,8 @@ extension RelayLoop where R: ~Copyable {
     isDescriptorShortageSaid = false
     let now = clock.now
     lastNumber += 1
-    let client = ring.peerAddress(of: socket) ?? .unknown
+    // A client that reset before its accept was handled has no address any more.
+    let client = ring.peerAddress(of: socket) ?? .unspecified
     if client.family == .unix, let name = ring.peerPath(of: socket) { unixClients[slot] = jsonString("unix:" + name) }
     sessions[slot].phase = .connecting
     sessions[slot].clientSocket = socket

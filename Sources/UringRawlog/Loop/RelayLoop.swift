@@ -331,9 +331,10 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if !isDraining {
       isDraining = true
       drainDeadline = now &+ configuration.drainNanoseconds
+      let most = configuration.drainNanoseconds
       report.say(
         "ending: no new sessions, \(activeSessions) going on for at most "
-          + "\(configuration.drainNanoseconds / 1_000_000_000) s")
+          + (most % 1_000_000_000 == 0 ? "\(most / 1_000_000_000) s" : "\(most / 1_000_000) ms"))
       closeListeners()
     } else if now < drainDeadline {
       drainDeadline = now

@@ -68,7 +68,7 @@ struct Listener: Sendable {
     for _ in 0..<10 {
       do throws(StartError) {
         return try bind(candidate, port: port, given: given)
-      } catch where error.status == .unavailable {
+      } catch  where error.status == .unavailable {
         usleep(100_000)
       } catch {
         throw error

@@ -20,6 +20,8 @@ struct PeerAddress: Equatable, Sendable {
   var family: Family = .unknown
 
   static let unknown = PeerAddress()
+  /// `0.0.0.0:0`.
+  static let unspecified = PeerAddress(ipv4: 0, port: 0)
   static let unix = PeerAddress(family: .unix)
 
   init(family: Family = .unknown) {
