@@ -77,8 +77,10 @@ public enum Relay {
       indexEndsTorn: index.endsTorn, processID: getpid(), maxSessions: min(fitting, configuration.maxSessions),
       // Sessions that only wait for their disk must not take the place of new ones.
       maxSlots: min(fitting, configuration.maxSessions * 2),
-      signals: signals, wake: wake, messages: STDERR_FILENO, resolve: { resolution.begin() },
-      resolved: { resolution.take() })
+      signals: signals, wake: wake, messages: STDERR_FILENO,
+      reopenIndex: {
+        (try? RecordingDirectory.openIndex(configuration)).map { ($0.descriptor, $0.endsTorn) }
+      }, resolve: { resolution.begin() }, resolved: { resolution.take() })
     do throws(Errno) {
       var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
       report.say(
@@ -87,6 +89,7 @@ public enum Relay {
       isRunning = true
       try loop.run()
     } catch {
+      for listener in listeners { listener.removePath() }
       throw StartError(.osError, "the ring failed: \(error.text); please report this with the kernel's version")
     }
   }

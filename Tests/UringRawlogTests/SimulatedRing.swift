@@ -9,6 +9,7 @@ struct SimulatedRing: Ring, ~Copyable {
   var bufferCount: Int { world.bufferCount }
   var bufferBytes: Int { world.bufferBytes }
   var hasBundles: Bool { world.hasBundles }
+  var hasMultishotAccept: Bool { true }
   func bufferAddress(_ buffer: Int) -> UnsafeMutableRawPointer { world.memory + buffer * world.bufferBytes }
   func bufferAfter(_ buffer: Int) -> Int { world.bufferAfter(buffer) }
   mutating func returnBuffer(_ buffer: Int) { world.returnBuffer(buffer) }
@@ -23,8 +24,8 @@ struct SimulatedRing: Ring, ~Copyable {
   mutating func connect(_ socket: Int32, to address: UnsafePointer<SocketAddress>, token: Token) {
     submit(.connect, socket, token)
   }
-  mutating func receive(_ socket: Int32, multishot: Bool, token: Token) {
-    submit(.receive(multishot: multishot), socket, token)
+  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, token: Token) {
+    submit(.receive(multishot: multishot, bundle: bundle), socket, token)
   }
   mutating func send(_ socket: Int32, _ bytes: UnsafeRawBufferPointer, token: Token) {
     submit(.send([bytes]), socket, token)

@@ -84,7 +84,7 @@ final class SimulatedWorld {
     enum Kind {
       case accept(multishot: Bool)
       case connect
-      case receive(multishot: Bool)
+      case receive(multishot: Bool, bundle: Bool)
       case send([UnsafeRawBufferPointer])
       case write([UnsafeRawBufferPointer], offset: Int64)
       case open(path: String)
@@ -323,7 +323,8 @@ final class SimulatedWorld {
     switch operation.kind {
     case .accept(let multishot): return workAccept(operation, multishot: multishot)
     case .connect: return workConnect(operation)
-    case .receive(let multishot): return workReceive(operation, multishot: multishot)
+    case .receive(let multishot, let bundle):
+      return workReceive(operation, multishot: multishot, bundle: bundle)
     case .send(let pieces): return workSend(operation, pieces)
     case .write(let pieces, let offset): return workWrite(operation, pieces, offset)
     case .open(let path): return workOpen(operation, path)
@@ -367,7 +368,7 @@ final class SimulatedWorld {
 
   private(set) var servers: [Peer] = []
 
-  private func workReceive(_ operation: Operation, multishot: Bool) -> Bool {
+  private func workReceive(_ operation: Operation, multishot: Bool, bundle: Bool) -> Bool {
     guard case .connection(let connection)? = descriptors[operation.descriptor] else {
       violate("receive on \(operation.descriptor), which is no connection")
       return true
@@ -390,7 +391,7 @@ final class SimulatedWorld {
       complete(operation.token, -ENOBUFS)
       return true
     }
-    let most = hasBundles ? 1 + random.below(min(4, freeBuffers.count)) : 1
+    let most = hasBundles && bundle ? 1 + random.below(min(4, freeBuffers.count)) : 1
     let count = min(connection.incoming.count, most * bufferBytes, 1 + random.below(most * bufferBytes * 2))
     let first = freeBuffers[0]
     var place = 0

@@ -75,6 +75,8 @@ static inline void uring_set_buffer_group(struct io_uring_sqe *entry, uint16_t g
   entry->flags |= IOSQE_BUFFER_SELECT;
   entry->buf_group = group;
 }
+// The kernel's `optlen`, which Debian 12's headers do not have, lies where `file_index` does.
+static inline void uring_set_receive_cap(struct io_uring_sqe *entry, uint32_t bytes) { entry->file_index = bytes; }
 static inline void uring_set_cancel_target(struct io_uring_sqe *entry, uint64_t token) { entry->addr = token; }
 
 /// Copies out up to `limit` completions and gives their places back to the kernel.

@@ -25,8 +25,13 @@ enum Limits {
   /// waits for memory gives up waiting.
   static let parkedBytesScarce = 32 << 20
   static let parkedBytesMaximum = 64 << 20
+  /// What a multishot receive may bring before it must be armed anew (kernel 6.17), so that a sender cannot deliver much
+  /// more than `queuedBytesPause` before it is paused.
+  static let receiveBytesPerArming = 256 << 10
   /// Bytes parked together, so that many small messages do not take many pieces of memory.
   static let parkedPieceBytes = 16 << 10
+  /// How long a send or receive for which the kernel had no memory rests.
+  static let restNanoseconds: UInt64 = 10_000_000
   /// A send that has not moved for this long has a slow peer: its receive buffers may be taken back.
   static let stalledSendNanoseconds: UInt64 = 10_000_000
 
@@ -39,10 +44,9 @@ enum Limits {
 
   /// The most that `--max-sessions` takes: the token has 24 bits for the slot.
   static let sessionsMaximum = 1 << 20
-  /// Connections that wait to be accepted (listen(2)); the kernel caps it at net.core.somaxconn.
+  /// Connections that wait to be accepted (listen(2)); the kernel caps it at net.core.somaxconn. A multishot accept takes
+  /// all of them in one turn, so it is used only while there is room for that many from each listener.
   static let backlog = 4096
-  /// With less room than this an accept takes one connection at a time, so that no more come in than there is room for.
-  static let acceptsAtOnce = 1024
   /// Descriptors beyond those open at start that are left for resolving, reopening and the like.
   static let descriptorReserve = 16
   /// How long accepting rests when the system is out of descriptors and no session ends.
@@ -57,6 +61,8 @@ enum Limits {
   static let connectRetryNanoseconds: UInt64 = 10_000_000
   /// How long the end waits for recordings after the last session was ended.
   static let exitNanoseconds: UInt64 = 3_000_000_000
+  /// How long it then waits for the index to tell of those that it gave up.
+  static let lastWordsNanoseconds: UInt64 = 1_000_000_000
 
   // MARK: Recording
 

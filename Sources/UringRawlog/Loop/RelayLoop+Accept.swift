@@ -4,6 +4,7 @@ import Glibc
 extension RelayLoop where R: ~Copyable {
   mutating func accepted(_ completion: Completion) {
     let listener = completion.token.slot
+    mustArmAccepts = true
     if !completion.more, accepting[listener] != .closed { accepting[listener] = .off }
     guard let error = completion.error else {
       let socket = completion.result
@@ -26,12 +27,13 @@ extension RelayLoop where R: ~Copyable {
       if !isDescriptorShortageSaid {
         isDescriptorShortageSaid = true
         report.say(
+          at: clock.now.nanoseconds,
           "cannot accept: \(error.text); clients wait until sessions end; raise the limit (LimitNOFILE=, ulimit -n, "
             + "fs.file-max)")
       }
     default:
-      accepting[listener] = .closed
       report.say("listening on \(environment.listeners[listener].bound) ended: \(error.text); start the program again")
+      closeListener(listener)
     }
   }
 
@@ -41,39 +43,34 @@ extension RelayLoop where R: ~Copyable {
     min(environment.maxSessions - activeSessions, environment.maxSlots - sessions.count)
   }
 
-  /// Keeps an accept going on each listener while there is room; many at a time only while that cannot overfill it.
+  /// Keeps an accept going on each listener while there is room: many at a time only while a full backlog of each would
+  /// find room too.
   mutating func armAccepts() {
     guard !isDraining else { return }
+    if acceptPausedUntil > 0 {
+      guard clock.now.nanoseconds >= acceptPausedUntil else { return }
+      acceptPausedUntil = 0
+      mustArmAccepts = true
+    }
+    guard mustArmAccepts else { return }
+    mustArmAccepts = false
     while !acceptedWaiting.isEmpty, roomForSessions > 0 {
       let entry = acceptedWaiting.removeFirst()
       startSession(Int32(truncatingIfNeeded: entry >> 16), listener: Int(entry & 0xFFFF))
     }
-    if acceptPausedUntil > 0 {
-      guard clock.now.nanoseconds >= acceptPausedUntil else { return }
-      acceptPausedUntil = 0
-    }
     let room = roomForSessions - acceptedWaiting.count
-    let isRoomy = room > Limits.acceptsAtOnce
-    // Single accepts that are under way take a place each.
-    var single = 0
-    for state in accepting where state == .one { single += 1 }
+    let isRoomy = ring.hasMultishotAccept && room > Limits.backlog * accepting.count
     for listener in 0..<accepting.count {
       let token = Token(.accept, slot: listener)
       switch accepting[listener] {
-      case .off:
-        if isRoomy {
-          accepting[listener] = .many
-        } else if room > single {
-          accepting[listener] = .one
-          single += 1
-        } else {
-          continue
-        }
+      case .off where room > 0:
+        // Each listener gets its turn, even where there are fewer places than listeners: what comes too many waits.
+        accepting[listener] = isRoomy ? .many : .one
         ring.accept(environment.listeners[listener].descriptor, multishot: isRoomy, token: token)
       case .many where !isRoomy:
         accepting[listener] = .cancelling
         ring.cancel(token, token: Token(.cancelAccept))
-      case .many, .one, .cancelling, .closed:
+      case .off, .many, .one, .cancelling, .closed:
         break
       }
     }
@@ -81,16 +78,19 @@ extension RelayLoop where R: ~Copyable {
 
   /// Ends listening: clients that come now are refused.
   mutating func closeListeners() {
-    for listener in 0..<accepting.count where accepting[listener] != .closed {
-      let descriptor = environment.listeners[listener].descriptor
-      if accepting[listener] != .off { ring.cancelAll(on: descriptor, token: Token(.cancelAccept)) }
-      accepting[listener] = .closed
-      ring.close(descriptor, token: Token(.close))
-      environment.listeners[listener].removePath()
-    }
+    for listener in 0..<accepting.count { closeListener(listener) }
     while !acceptedWaiting.isEmpty {
       ring.close(Int32(truncatingIfNeeded: acceptedWaiting.removeFirst() >> 16), token: Token(.close))
     }
+  }
+
+  private mutating func closeListener(_ listener: Int) {
+    guard accepting[listener] != .closed else { return }
+    let descriptor = environment.listeners[listener].descriptor
+    if accepting[listener] != .off { ring.cancelAll(on: descriptor, token: Token(.cancelAccept)) }
+    accepting[listener] = .closed
+    ring.close(descriptor, token: Token(.close))
+    environment.listeners[listener].removePath()
   }
 
   private mutating func startSession(_ socket: Int32, listener: Int) {
@@ -114,9 +114,10 @@ extension RelayLoop where R: ~Copyable {
     sessions[slot].acceptedNanoseconds = now.nanoseconds
     sessions[slot].activeNanoseconds = now.nanoseconds
     if configuration.directory.hasVariables { sessions[slot].localPort = ring.localPort(of: socket) ?? 0 }
+    // Its record may be written before the first address is tried.
     if let first = environment.targets.first { sessions[slot].server = first.peer }
     if configuration.isRecorded(client) { openRecording(slot) } else { writeStart(slot) }
-    connectNext(slot, after: Errno(EADDRNOTAVAIL))
+    connectNext(slot, after: nil)
     touch(slot)
   }
 }

@@ -2,8 +2,10 @@ import Glibc
 
 /// The server's leg: its addresses in order, within `--connect-timeout`.
 extension RelayLoop where R: ~Copyable {
-  /// Tries the session's next address; after the last one the session ends with `last`.
-  mutating func connectNext(_ slot: Int, after last: Errno) {
+  /// Tries the session's next address; after the last one the session ends.
+  ///
+  /// - Parameter last: why the address before failed; nil when none was tried.
+  mutating func connectNext(_ slot: Int, after last: Errno?) {
     var last = last
     let now = clock.now.nanoseconds
     while Int(sessions[slot].target) < environment.targets.count {
@@ -46,7 +48,10 @@ extension RelayLoop where R: ~Copyable {
     terminate(slot, .connectFailed)
   }
 
-  private static func connectFailure(_ server: Address, _ error: Errno) -> String {
+  private static func connectFailure(_ server: Address, _ error: Errno?) -> String {
+    guard let error else {
+      return "cannot connect to '\(server.text)': none of its addresses is left to try; is its name still right?"
+    }
     let advice =
       switch error.code {
       case ECONNREFUSED, ENOENT: "is the server running and listening there?"
@@ -118,7 +123,7 @@ extension RelayLoop where R: ~Copyable {
       switch sessions[slot].phase {
       case .connecting where now >= sessions[slot].connectDeadline:
         if sessions[slot].serverSocket < 0 {
-          connectNext(slot, after: Errno(EMFILE))
+          connectNext(slot, after: nil)
         } else {
           // Its completion, ECANCELED, tries the next address.
           sessions[slot].connectDeadline = .max

@@ -30,7 +30,7 @@ extension RelayLoop where R: ~Copyable {
     if sessions[slot].reason == .none { sessions[slot].reason = reason }
     sessions[slot].phase = .terminating
     activeSessions -= 1
-    // Single accepts wait for a session to end.
+    mustArmAccepts = true
     if sessions[slot].socketOperations > 0 {
       cancelAll(slot, on: sessions[slot].clientSocket)
       if sessions[slot].serverSocket >= 0 { cancelAll(slot, on: sessions[slot].serverSocket) }
@@ -72,8 +72,19 @@ extension RelayLoop where R: ~Copyable {
       assert(!sessions[file: flow].isDirty, "a file stayed on the list of those to be flushed")
       assert(!sessions[file: flow].isWaiting, "a file stayed on the list of those that wait for memory")
     }
-    writeEnd(slot)
+    if !isAbandoning { writeEnd(slot) }
     heap.remove(slot, in: &sessions)
     sessions.remove(slot)
+    mustArmAccepts = true
+  }
+
+  /// The program ends while the session waits for its disk: the index says what is known.
+  mutating func abandon(_ slot: Int) {
+    for direction in 0..<2 {
+      let flow = FlowIndex(rawValue: slot << 1 | direction)
+      let isUnfinished = sessions[file: flow].stagedBytes > 0 || sessions[file: flow].isWaiting
+      if sessions[file: flow].state == .opening || isUnfinished { sessions[file: flow].state = .failed }
+    }
+    writeEnd(slot)
   }
 }

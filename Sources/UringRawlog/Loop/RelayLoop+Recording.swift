@@ -116,6 +116,8 @@ extension RelayLoop where R: ~Copyable {
     ring.close(environment.directory, token: Token(.close))
     environment.directory = descriptor
     isDirectoryGone = false
+    // The index was in the directory that is gone, or is still where it was: its path tells.
+    isIndexReopenWanted = true
   }
 
   // MARK: Encoding
@@ -139,7 +141,7 @@ extension RelayLoop where R: ~Copyable {
     let limit = configuration.maxRecordingBytes
     let isLast = sessions[file: flow].position + UInt64(count) > limit
     if isLast { count = Int(limit - sessions[file: flow].position) }
-    let stamp = clock.stamp(spans[span].stamp)
+    let stamp = clock.stamp(encoder.timestamps ? spans[span].stamp : 0)
     guard count > 0 else {
       // The limit lies exactly at the end of what is recorded.
       truncate(flow)
@@ -184,14 +186,14 @@ extension RelayLoop where R: ~Copyable {
   /// A further staging block; nil when the pool or the session's share is used up.
   private mutating func nextBlock(_ flow: FlowIndex) -> BlockPool.Block? {
     let slot = flow.slot
-    if sessions[file: flow].last != nil, !sessions[file: flow].isTailSealed,
-      Int(sessions[file: flow].sizeClass) < BlockPool.classes - 1
-    {
-      // A block that fills before it is flushed: the flow moves much, give it a larger one.
-      sessions[file: flow].sizeClass += 1
+    var sizeClass = sessions[file: flow].sizeClass
+    // A block that fills before it is flushed: the flow moves much, give it a larger one.
+    if sessions[file: flow].last != nil, !sessions[file: flow].isTailSealed, Int(sizeClass) < BlockPool.classes - 1 {
+      sizeClass += 1
     }
     let share = sessionShare - sessions[slot].stagingBytes
-    guard let block = pool.take(Int(sessions[file: flow].sizeClass), share: share) else { return nil }
+    guard let block = pool.take(Int(sizeClass), share: share) else { return nil }
+    sessions[file: flow].sizeClass = sizeClass
     sessions[slot].stagingBytes += block.memoryBytes
     sessions[file: flow].isTailSealed = false
     sessions[file: flow].append(block)
@@ -248,15 +250,14 @@ extension RelayLoop where R: ~Copyable {
     guard end > offset else { return }
     sessions[file: flow].position = end
     sessions[file: flow].dropped += end - offset
-    var list = gaps[flow.slot] ?? []
-    if let last = list.lastIndex(where: { $0.direction == flow.direction }),
-      list[last].offset + list[last].bytes == offset
-    {
-      list[last].bytes += end - offset
+    let place = sessions[file: flow].lastGap
+    if place >= 0, gaps[flow.slot]![Int(place)].offset + gaps[flow.slot]![Int(place)].bytes == offset {
+      gaps[flow.slot]![Int(place)].bytes += end - offset
     } else {
-      list.append(RecordingGap(direction: flow.direction, offset: offset, bytes: end - offset))
+      sessions[file: flow].lastGap = Int32(gaps[flow.slot]?.count ?? 0)
+      gaps[flow.slot, default: []].append(
+        RecordingGap(direction: flow.direction, offset: offset, bytes: end - offset))
     }
-    gaps[flow.slot] = list
   }
 
   /// After a loss recording goes on when there is memory again, unless there were so many losses that it ended.
@@ -481,7 +482,9 @@ extension RelayLoop where R: ~Copyable {
     if !sessions[slot].isFailureSaid {
       sessions[slot].isFailureSaid = true
       let name = shownName(flow)
-      let consequence = configuration.logError == .close ? "the session is closed" : "the session goes on unrecorded"
+      let consequence =
+        configuration.logError == .close
+        ? "the session is closed" : "the session goes on, this direction of it unrecorded"
       report.say(
         at: clock.now.nanoseconds,
         "cannot \(what) '\(name)': \(error.text); \(consequence); \(Self.advice(error))")
@@ -582,18 +585,28 @@ extension RelayLoop where R: ~Copyable {
   }
 
   mutating func writeIndex() {
+    if isIndexReopenWanted, !index.isWriting { reopenIndex() }
     guard clock.now.nanoseconds >= indexRetryAt, let bytes = index.nextWrite() else { return }
     // The file is open for appending: the kernel chooses the place.
     ring.write(environment.index, bytes, offset: -1, token: Token(.indexWrite))
+  }
+
+  /// The file by the index's path may be another one now: moved away for rotation, or gone with its directory.
+  private mutating func reopenIndex() {
+    isIndexReopenWanted = false
+    guard let opened = environment.reopenIndex() else { return }
+    ring.close(environment.index, token: Token(.close))
+    environment.index = opened.descriptor
+    index.startsAnew(endsTorn: opened.endsTorn)
   }
 
   mutating func indexWritten(_ completion: Completion) {
     let now = clock.now.nanoseconds
     guard let error = completion.error else {
       index.written(Int(completion.result), at: now)
-      if isIndexFailureSaid {
+      let lost = index.lostLines - indexLostSaid
+      if isIndexFailureSaid || lost > 0 {
         isIndexFailureSaid = false
-        let lost = index.lostLines - indexLostSaid
         indexLostSaid = index.lostLines
         report.say("'\(environment.indexPath)' is written again\(lost > 0 ? "; \(lost) lines of it are lost" : "")")
       }

@@ -25,8 +25,10 @@ extension RelayLoop where R: ~Copyable {
     case ENOBUFS:
       sessions[flow: flow].receiveStarved()
       starved.append(entry(flow))
-    case ECANCELED, EINTR, EAGAIN, ENOMEM:
+    case ECANCELED, EINTR:
       break
+    case EAGAIN, ENOMEM:
+      rest(flow)
     default:
       sessions[flow: flow].sourceFailed()
       legFailed(slot, flow.source)
@@ -47,10 +49,7 @@ extension RelayLoop where R: ~Copyable {
     var buffer = Int(completion.buffer)
     var rest = total
     // One receive of several buffers is one chunk.
-    sessions[flow: flow].received(
-      total,
-      pauseAbove: spans.parkedBytes > Limits.parkedBytesScarce
-        ? Limits.queuedBytesPauseScarce : Limits.queuedBytesPause)
+    sessions[flow: flow].received(total, pauseAbove: pauseAbove)
     while true {
       let count = min(rest, ring.bufferBytes)
       spans.append(
@@ -65,6 +64,13 @@ extension RelayLoop where R: ~Copyable {
     if sessions[flow: flow].isParked { park(flow) }
   }
 
+  /// What a flow may have queued: less while many peers are slow, nothing while their bytes take all there is for that.
+  @inline(__always)
+  private var pauseAbove: Int {
+    if spans.parkedBytes <= Limits.parkedBytesScarce { return Limits.queuedBytesPause }
+    return spans.parkedBytes <= Limits.parkedBytesMaximum ? Limits.queuedBytesPauseScarce : 0
+  }
+
   mutating func sent(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
     sessions[slot].socketOperations -= 1
@@ -74,9 +80,11 @@ extension RelayLoop where R: ~Copyable {
     } else {
       sessions[flow: flow].sendEnded(0)
       switch completion.error?.code {
-      case nil, ECANCELED, EINTR, EAGAIN, ENOBUFS, ENOMEM:
-        // Called back, or the kernel is short of memory for now: the bytes stay queued and are sent again.
+      case nil, ECANCELED, EINTR:
         break
+      case EAGAIN, ENOBUFS, ENOMEM:
+        // The kernel is short of memory for now: the bytes stay queued.
+        rest(flow)
       default:
         sessions[flow: flow].sinkFailed()
         legFailed(slot, flow.sink)
@@ -207,8 +215,12 @@ extension RelayLoop where R: ~Copyable {
     sessions[flow.slot].socketOperations += 1
     // On unix sockets a multishot receive can miss the end of the stream when it comes close behind data
     // (axboe/liburing issue 1549): there each receive is armed anew.
+    // A sender that was once too fast, and everybody while memory is scarce, is read in single pieces: a multishot
+    // receive would bring more before it could be called back.
+    let isCautious = sessions[flow: flow].isCautious || spans.parkedBytes > Limits.parkedBytesScarce
     ring.receive(
-      socket(flow.slot, flow.source), multishot: !isUnix(flow.slot, flow.source), token: receiveToken(flow))
+      socket(flow.slot, flow.source), multishot: !isUnix(flow.slot, flow.source) && !isCautious,
+      bundle: !isCautious, token: receiveToken(flow))
   }
 
   /// Hands everything that waits to the socket in one send.
@@ -266,6 +278,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// Moves what a flow has queued out of the receive buffers.
   mutating func park(_ flow: FlowIndex) {
+    release(flow)
     let recorded = recordedPlace(flow)
     let needed = min(sessions[flow: flow].sent, recorded)
     spans.park(&sessions[queue: flow], needed: needed, recorded: recorded) { ring.returnBuffer($0) }

@@ -25,6 +25,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     var signals: Int32 = -1
     var wake: Int32 = -1
     var messages: Int32 = -1
+    /// Opens the index again, by its path: the descriptor, and whether the file ends in a torn line.
+    var reopenIndex: () -> (descriptor: Int32, endsTorn: Bool)? = { nil }
     /// Begins to resolve the server's name again, without waiting; `wake` becomes readable when it is done.
     var resolve: () -> Void = {}
     /// The addresses that were resolved last, or why there are none.
@@ -66,6 +68,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// Until when accepting rests for lack of descriptors (monotonic nanoseconds); 0 when it does not.
   var acceptPausedUntil: UInt64 = 0
   var isDescriptorShortageSaid = false
+  /// Something happened since accepts were last armed that may change which are.
+  var mustArmAccepts = true
   /// Sessions that still relay or connect; those that only finish their recording are not among them.
   var activeSessions = 0
   var lastNumber: UInt64 = 0
@@ -74,6 +78,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var touched = SlotQueue(capacity: 1024)
   /// Flows without a receive buffer, and files that wait for staging memory; each with its slot's generation above.
   var starved = SlotQueue()
+  /// Flows for which the kernel had no memory, and until when they rest (monotonic nanoseconds).
+  var resting = SlotQueue()
+  var restUntil: UInt64 = 0
   var memoryWaiting = SlotQueue()
   var hasMemoryReturned = false
   var firstDirty: Int32 = -1
@@ -86,6 +93,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var isDirectoryGone = false
   var directoryRetryAt: UInt64 = 0
   var indexRetryAt: UInt64 = 0
+  var isIndexReopenWanted = false
   var isIndexFailureSaid = false
   var indexLostSaid: UInt64 = 0
 
@@ -93,6 +101,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var drainDeadline: UInt64 = 0
   /// When the loop ends even though recordings are not written yet; 0 while that is not decided.
   var exitDeadline: UInt64 = 0
+  /// Sessions that still wait for their disk were given up.
+  var isAbandoning = false
   private(set) var isFinished = false
 
   let batch: UnsafeMutableBufferPointer<Completion>
@@ -185,8 +195,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       if count < batch.count { break }
     }
     workDeadlines()
+    if !resting.isEmpty { endRest() }
     advanceTouched()
-    if hasMemoryReturned || !memoryWaiting.isEmpty { retryMemoryWaiting() }
+    if hasMemoryReturned { retryMemoryWaiting() }
     if !starved.isEmpty { feedStarved() }
     // Memory and buffers that came back may have moved further sessions on.
     advanceTouched()
@@ -289,7 +300,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if let deadline = heap.earliest { next = min(next, deadline) }
     if firstDirty >= 0 { next = min(next, sessions[file: FlowIndex(rawValue: Int(firstDirty))].dirtySince + flushAge) }
     if index.waitingSince > 0 { next = min(next, max(index.waitingSince + flushAge, indexRetryAt)) }
-    if acceptPausedUntil > 0 { next = min(next, acceptPausedUntil) }
+    if acceptPausedUntil > 0, !isDraining { next = min(next, acceptPausedUntil) }
+    if !resting.isEmpty { next = min(next, restUntil) }
     if !starved.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
     if isDraining { next = min(next, exitDeadline > 0 ? exitDeadline : drainDeadline) }
     guard next < .max else { return nil }
@@ -302,6 +314,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if let number = SignalDescriptor.number(in: signalBytes, count: Int(completion.result)) {
       if number == SIGHUP {
         environment.resolve()
+        // Whoever moved the index away for rotation tells so with this signal.
+        isIndexReopenWanted = true
       } else {
         endRequested()
       }
@@ -354,16 +368,39 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       }
       advanceTouched()
     }
-    guard sessions.count > 0 || index.hasLines || index.isWriting else {
+    guard sessions.count > 0 && !isAbandoning || index.hasLines || index.isWriting else {
       isFinished = true
       return
     }
     // Nobody is left to wait for but the disk.
     if sessions.count == 0 && exitDeadline == 0 { exitDeadline = now + Limits.exitNanoseconds }
-    if exitDeadline > 0 && now >= exitDeadline {
-      report.say(
-        "ended before everything was written: \(sessions.count) recordings and the index were waiting for the disk")
+    guard exitDeadline > 0 && now >= exitDeadline else { return }
+    guard !isAbandoning else {
+      report.say("ended before the index was written: \(sessions.count) sessions were waiting for the disk")
       isFinished = true
+      return
     }
+    // The disk of the recordings hangs. The index, perhaps on another, tells of what is given up.
+    isAbandoning = true
+    exitDeadline = now + Limits.lastWordsNanoseconds
+    for slot in 0..<sessions.usedSlots where sessions[slot].phase != .free { abandon(slot) }
+  }
+
+  /// Flows that rested for lack of memory go on.
+  private mutating func endRest() {
+    guard clock.now.nanoseconds >= restUntil else { return }
+    for _ in 0..<resting.count {
+      guard let flow = flow(resting.removeFirst()) else { continue }
+      sessions[flow: flow].isResting = false
+      touch(flow.slot)
+    }
+  }
+
+  /// The kernel had no memory for an operation of a flow: it rests a little instead of asking at once.
+  mutating func rest(_ flow: FlowIndex) {
+    guard !sessions[flow: flow].isResting else { return }
+    sessions[flow: flow].isResting = true
+    if resting.isEmpty { restUntil = clock.now.nanoseconds + Limits.restNanoseconds }
+    resting.append(entry(flow))
   }
 }

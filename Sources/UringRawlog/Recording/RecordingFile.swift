@@ -38,6 +38,8 @@ struct RecordingFile {
   /// Relayed bytes that the bytes on disk hold, and these bytes.
   var recorded: UInt64 = 0
   var fileBytes: UInt64 = 0
+  /// Its last gap, by its place in the session's list; -1 when it has none.
+  var lastGap: Int32 = -1
   /// Relayed bytes that are lost to gaps.
   var dropped: UInt64 = 0
 

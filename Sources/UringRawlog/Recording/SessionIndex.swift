@@ -43,6 +43,18 @@ struct SessionIndex: ~Copyable {
     return UnsafeRawBufferPointer(rebasing: writing.span[offset...])
   }
 
+  /// What is written from now on goes to another file. Only while no write is under way.
+  mutating func startsAnew(endsTorn: Bool) {
+    assert(!isWriting)
+    if offset < writing.count {
+      // A line that was torn in the old file follows whole; its line feed in front is needed only after a torn one.
+      if writing.span[offset] == UInt8(ascii: "\n"), offset + 1 < writing.count { offset += 1 }
+      if endsTorn { offset -= 1 }
+    } else {
+      self.endsTorn = endsTorn
+    }
+  }
+
   /// A write took `count` bytes, perhaps fewer than were offered.
   mutating func written(_ count: Int, at now: UInt64) {
     isWriting = false
@@ -192,16 +204,20 @@ struct SessionIndex: ~Copyable {
   }
 }
 
-/// A text as a JSON string with its quotes (RFC 8259 §7).
+/// A text as a JSON string with its quotes (RFC 8259 §7). Everything that a terminal might obey is escaped too.
 func jsonString(_ text: String) -> [UInt8] {
-  var result: [UInt8] = [UInt8(ascii: "\"")]
-  let digits = Array("0123456789abcdef".utf8)
-  for byte in text.utf8 {
-    switch byte {
-    case UInt8(ascii: "\""), UInt8(ascii: "\\"): result += [UInt8(ascii: "\\"), byte]
-    case 0..<0x20: result += Array("\\u00".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-    default: result.append(byte)
+  var result = "\""
+  for scalar in text.unicodeScalars {
+    switch scalar {
+    case "\"", "\\":
+      result += "\\"
+      result.unicodeScalars.append(scalar)
+    case "\u{0}"..<" ", "\u{7F}"..<"\u{A0}":
+      let digits = String(scalar.value, radix: 16)
+      result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+    default:
+      result.unicodeScalars.append(scalar)
     }
   }
-  return result + [UInt8(ascii: "\"")]
+  return Array((result + "\"").utf8)
 }

@@ -10,7 +10,8 @@ struct KernelRing: Ring, ~Copyable {
     static let bundles = Features(rawValue: 1)
     /// A receive that stays armed (IORING_RECV_MULTISHOT, kernel 6.0); without it each is armed anew.
     static let multishotReceive = Features(rawValue: 2)
-    static let all: Features = [.bundles, .multishotReceive]
+    /// A multishot receive ends after so many bytes (kernel 6.17).
+    static let receiveCap = Features(rawValue: 4)
 
     /// Names as in `URING_RAWLOG_WITHOUT=bundles,multishot`; unknown ones are nil.
     static func named(_ name: some StringProtocol) -> Features? {
@@ -57,6 +58,7 @@ struct KernelRing: Ring, ~Copyable {
     if parameters.features & uring_feat_recvsend_bundle != 0, KernelVersion.running >= bundlesInOrder {
       found.insert(.bundles)
     }
+    if KernelVersion.running >= receiveCapKernel { found.insert(.receiveCap) }
     return KernelRing(ring: ring, buffers: buffers, features: found.subtracting(without))
   }
 
@@ -79,6 +81,12 @@ struct KernelRing: Ring, ~Copyable {
   /// could hand out a bundle's buffers in the wrong order (axboe/liburing issue 1409, mended for 6.15 and 6.14.9, with
   /// follow-ups in 6.16). Mail in the wrong order is worse than a few receives more.
   static let bundlesInOrder = KernelVersion(major: 6, minor: 16)
+
+  /// The field `optlen` of a multishot receive limits all that it brings; older kernels refuse it.
+  static let receiveCapKernel = KernelVersion(major: 6, minor: 17)
+
+  /// From 6.3 to 6.8 a multishot accept could complete with a number that is no descriptor (axboe/liburing issue 1062).
+  static let multishotAcceptBroken = KernelVersion(major: 6, minor: 3)..<KernelVersion(major: 6, minor: 9)
 
   /// io_uring_setup(2) with the flags that the loop is built on.
   private static func setUp(_ ring: UnsafeMutablePointer<io_uring>, entries: Int) throws(Errno) -> io_uring_params {
@@ -103,6 +111,7 @@ struct KernelRing: Ring, ~Copyable {
   var bufferCount: Int { buffers.count }
   var bufferBytes: Int { buffers.bytes }
   var hasBundles: Bool { features.contains(.bundles) }
+  let hasMultishotAccept = !Self.multishotAcceptBroken.contains(.running)
   @inline(__always) func bufferAddress(_ buffer: Int) -> UnsafeMutableRawPointer { buffers.address(buffer) }
   @inline(__always) func bufferAfter(_ buffer: Int) -> Int { buffers.after(buffer) }
   @inline(__always) mutating func returnBuffer(_ buffer: Int) { buffers.add(buffer) }
@@ -162,12 +171,15 @@ struct KernelRing: Ring, ~Copyable {
   }
 
   @inline(__always)
-  mutating func receive(_ socket: Int32, multishot: Bool, token: Token) {
+  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, token: Token) {
     let entry = next(uring_op_recv, socket, token)
     uring_set_buffer_group(entry, BufferRing.group)
     var priority: UInt16 = 0
-    if multishot && features.contains(.multishotReceive) { priority |= uring_recv_multishot }
-    if features.contains(.bundles) { priority |= uring_recvsend_bundle }
+    if multishot && features.contains(.multishotReceive) {
+      priority |= uring_recv_multishot
+      if features.contains(.receiveCap) { uring_set_receive_cap(entry, UInt32(Limits.receiveBytesPerArming)) }
+    }
+    if bundle && features.contains(.bundles) { priority |= uring_recvsend_bundle }
     uring_set_priority(entry, priority)
   }
 

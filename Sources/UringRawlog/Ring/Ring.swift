@@ -16,6 +16,9 @@ protocol Ring: ~Copyable {
   /// One receive may fill several buffers (IORING_RECVSEND_BUNDLE).
   var hasBundles: Bool { get }
 
+  /// A multishot accept can be trusted.
+  var hasMultishotAccept: Bool { get }
+
   /// The memory of a buffer.
   func bufferAddress(_ buffer: Int) -> UnsafeMutableRawPointer
   /// The buffer that a bundle filled after this one.
@@ -27,7 +30,10 @@ protocol Ring: ~Copyable {
 
   mutating func accept(_ listener: Int32, multishot: Bool, token: Token)
   mutating func connect(_ socket: Int32, to address: UnsafePointer<SocketAddress>, token: Token)
-  mutating func receive(_ socket: Int32, multishot: Bool, token: Token)
+  /// - Parameters:
+  ///   - multishot: it stays armed until it is cancelled, fails, or has brought much.
+  ///   - bundle: it may fill several buffers at once.
+  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, token: Token)
   mutating func send(_ socket: Int32, _ bytes: UnsafeRawBufferPointer, token: Token)
   mutating func send(_ socket: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, token: Token)
   /// `offset` is the place in the file; -1 appends or follows the file's own position.

@@ -34,6 +34,12 @@ struct Flow {
   private(set) var sink: Sink = .open
   /// The receiver is slow: the sender is not read from until half of what waits is gone.
   private(set) var isPaused = false
+  /// The sender was paused, and not all that it sent since is gone: it is read in small pieces.
+  private(set) var isCautious = false
+  /// The kernel had no memory for an operation: none is started for a moment.
+  var isResting = false
+  /// Resume when no more than this is queued.
+  private var resumeBelow: UInt32 = 0
   /// The recording waits for memory: the sender is not read from.
   var isHeld = false
   /// The peer was so slow that its bytes were moved out of the receive buffers; new ones follow them at once.
@@ -76,7 +82,11 @@ struct Flow {
 
   mutating func received(_ bytes: Int, pauseAbove: Int) {
     received += UInt64(bytes)
-    if queued > UInt64(pauseAbove) { isPaused = true }
+    if queued > UInt64(pauseAbove) {
+      isPaused = true
+      isCautious = true
+      resumeBelow = UInt32(truncatingIfNeeded: pauseAbove / 2)
+    }
   }
 
   mutating func sourceEnded() { if source == .open { source = .ended } }
@@ -93,8 +103,11 @@ struct Flow {
     assert(bytes <= sending)
     sending = 0
     sent += UInt64(bytes)
-    if isPaused && queued <= UInt64(Limits.queuedBytesPause / 2) { isPaused = false }
-    if queued == 0 { isParked = false }
+    if isPaused && queued <= UInt64(resumeBelow) { isPaused = false }
+    if queued == 0 {
+      isParked = false
+      isCautious = false
+    }
   }
 
   mutating func sinkShut() {
@@ -104,25 +117,22 @@ struct Flow {
 
   mutating func sinkFailed() { sink = .failed }
 
-  /// What waits can no longer be delivered. The bytes count as received, never as sent; the queue is empty.
-  private(set) var undelivered: UInt64 = 0
-
   /// Forgets what waits for a failed receiver; only while nothing of it is in flight.
   mutating func discardQueued() {
     assert(sink == .failed && !isSending)
-    undelivered += queued
     sent = received
     isPaused = false
+    isCautious = false
     isParked = false
   }
 
   // MARK: What may be done
 
   /// The sender may be read from.
-  var mayReceive: Bool { receive == .off && source == .open && !isPaused && !isHeld }
+  var mayReceive: Bool { receive == .off && source == .open && !isPaused && !isHeld && !isResting }
   /// The receive with the kernel should be called back.
   var mustCancelReceive: Bool { receive == .armed && source == .open && (isPaused || isHeld) }
-  var maySend: Bool { sending == 0 && sent < received && sink == .open }
+  var maySend: Bool { sending == 0 && sent < received && sink == .open && !isResting }
   /// All was delivered, and the sender's end can be passed on.
   var mayShut: Bool { source != .open && sent == received && sending == 0 && sink == .open }
   /// Nothing will travel this way any more.
