@@ -5,6 +5,7 @@ import datetime
 import fcntl
 import json
 import os
+import stat
 import re
 import resource
 import shutil
@@ -556,7 +557,9 @@ def mounted(kind, source, options, make=None):
         try:
             yield directory
         finally:
-            subprocess.run(["umount", directory], check=True)
+            # The kernel lets go of the files of a process that is gone a little later.
+            wait_until(lambda: subprocess.run(["umount", directory], stderr=subprocess.DEVNULL).returncode == 0,
+                       what="the disk to be free")
     finally:
         os.rmdir(directory)
 
@@ -722,6 +725,48 @@ class Failures(Recording):
             self.assertFalse(os.path.exists(directory))
             self.assertEqual(relay.terminate(), 0)
             self.assertEqual(len(self.lines_about(relay, record)), 1, relay.stderr)
+
+    def test_directory_made_again(self):
+        # Recordings and index go where the path leads now, not into what was removed.
+        with tempfile.TemporaryDirectory() as base:
+            directory = os.path.join(base, "recordings")
+            os.mkdir(directory)
+            listener = self.listener()
+            relay = self.start(listener, directory=directory)
+            client, server = self.pair(relay, listener)
+            say(client, server, (b"before\n",))
+            self.record_of(relay, client, server)
+            shutil.rmtree(directory)
+            os.mkdir(directory)
+
+            def recorded_again():
+                client, server = self.pair(relay, listener)
+                say(client, server, (b"again\n",))
+                name = name_of(client)
+                client.close()
+                server.close()
+                time.sleep(0.2)  # the index is written at intervals
+                return [r for r in relay.records("end") if r["client"] == name and r["recording"] == "complete"]
+            record, = wait_until(recorded_again, what="a recording in the new directory")
+            self.assertEqual(relay.recording(record, "in"), b"again\n")
+            self.assertEqual(relay.terminate(), 0)
+
+    def test_index_moved_away(self):
+        # As a rotation of logs does: move, then SIGHUP.
+        listener = self.listener()
+        relay = self.start(listener)
+        client, server = self.pair(relay, listener)
+        self.record_of(relay, client, server)
+        os.rename(relay.index_path, relay.index_path + ".1")
+        relay.signal(signal.SIGHUP)
+        wait_until(lambda: any("resolved" in line for line in relay.lines), what="the answer to SIGHUP")
+        client, server = self.pair(relay, listener)
+        name = name_of(client)
+        record = self.record_of(relay, client, server)
+        self.assertEqual(record["client"], name)
+        self.assertEqual(stat.S_IMODE(os.stat(relay.index_path).st_mode), 0o600)
+        with open(relay.index_path + ".1", encoding="utf-8") as file:
+            self.assertNotIn(name, file.read())
 
     def test_log_error_close(self):
         limit = 100_000
@@ -953,6 +998,28 @@ class LogMemory(Recording):
     def test_hung_disk_and_wait(self):
         # It waits, but not for ever.
         self._hung_disk("--log-full", "wait", "--log-wait", "300ms", "--only", "127.0.0.1")
+
+    def test_end_while_the_disk_hangs(self):
+        # Nobody waits for ever for a recording; the index, on another disk, says which was given up.
+        with self._freezable() as (disk, freeze, thaw), tempfile.TemporaryDirectory() as index:
+            listener = self.listener()
+            relay = self.start(listener, "--index", index, "--drain", "100ms", directory=disk, index=index)
+            try:
+                client, server = self.pair(relay, listener)
+                say(client, server, (b"before\n",))
+                wait_until(lambda: len(files(disk)) == 3, what="the files")  # and lost+found
+                freeze()
+                say(client, server, (b"after\n",))
+                name = name_of(client)
+                relay.signal(signal.SIGTERM)
+                record, = wait_until(lambda: [r for r in relay.records("end") if r["client"] == name], 30,
+                                     "the end record")
+                self.assertEqual((record["recording"], record["in_bytes"]), ("failed", 13))
+                thaw()
+                self.assertEqual(relay.wait(), 0)
+            finally:
+                thaw()
+                relay.close()
 
     def test_disk_that_hangs_for_less_than_the_wait(self):
         with self._freezable() as (disk, freeze, thaw), tempfile.TemporaryDirectory() as index:

@@ -491,6 +491,28 @@ class Backpressure(EndToEnd):
             self.assertEqual(relay.terminate(), 0)
 
 
+    def test_many_stalled_readers(self):
+        # Each keeps a little, all together not much.
+        def flood(connection):
+            try:
+                while True:
+                    connection.sendall(bytes(MIB))
+            except OSError:
+                pass
+        server = self.serve(ScriptedServer(flood))
+        relay = self.start(server, "--only", "192.0.2.1")
+        clients = [self.client(relay) for _ in range(150)]
+        sizes = []
+
+        def settled():
+            sizes.append(relay.resident_bytes())
+            return len(sizes) > 20 and sizes[-1] - sizes[-10] < 100_000
+        wait_until(settled, 60, "the relay's memory to stay as it is")
+        self.assertLess(relay.resident_bytes(), self.BOUND)
+        for client in clients:
+            client.close()
+
+
 class UrgentData(EndToEnd):
     def test_urgent_data_stays_in_line(self):
         listener = self.listener()
@@ -691,6 +713,29 @@ class Listening(EndToEnd):
         self.assertEqual(relay.terminate(), 0)
         for address in relay.addresses:
             self.wait_refused(address)
+
+    def test_fewer_places_than_listeners(self):
+        # Every listener is served, whichever clients come to.
+        server = self.serve(EchoServer())
+        relay = self.start(server, "--max-sessions", "1", listen=("127.0.0.1:0", "127.0.0.2:0"))
+        for address in [*reversed(relay.addresses), *relay.addresses]:
+            self.exchange(address)
+        self.assertEqual(len(relay.wait_ends(4)), 4)
+
+    def test_burst_beyond_the_descriptors(self):
+        # A full backlog must not take the descriptors of the sessions and recordings that come first.
+        server = self.serve(EchoServer())
+        relay = self.start(server, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400)))
+        relay.signal(signal.SIGSTOP)
+        clients = [self.client(relay) for _ in range(300)]
+        relay.signal(signal.SIGCONT)
+        for number, client in enumerate(clients):
+            data = payload(number, 100)
+            client.sendall(data)
+            self.assertTrue(receive_exactly(client, len(data)) == data)
+            client.close()
+        for record in relay.wait_ends(300):
+            self.assertEqual(record["recording"], "complete")
 
     def test_tcp_and_unix_listener_together(self):
         with tempfile.TemporaryDirectory(prefix="rawlog-", dir="/tmp") as directory:
