@@ -46,9 +46,6 @@ static const uint32_t uring_feat_recvsend_bundle = IORING_FEAT_RECVSEND_BUNDLE;
 static const uint16_t uring_recvsend_bundle = IORING_RECVSEND_BUNDLE;
 static const uint16_t uring_recv_multishot = IORING_RECV_MULTISHOT;
 static const uint16_t uring_accept_multishot = IORING_ACCEPT_MULTISHOT;
-static const uint32_t uring_cqe_f_buffer = IORING_CQE_F_BUFFER;
-static const uint32_t uring_cqe_f_more = IORING_CQE_F_MORE;
-static const uint32_t uring_cqe_buffer_shift = IORING_CQE_BUFFER_SHIFT;
 static const uint32_t uring_async_cancel_all = IORING_ASYNC_CANCEL_ALL;
 static const uint32_t uring_async_cancel_fd = IORING_ASYNC_CANCEL_FD;
 
@@ -79,8 +76,17 @@ static inline void uring_set_buffer_group(struct io_uring_sqe *entry, uint16_t g
 static inline void uring_set_receive_cap(struct io_uring_sqe *entry, uint32_t bytes) { entry->file_index = bytes; }
 static inline void uring_set_cancel_target(struct io_uring_sqe *entry, uint64_t token) { entry->addr = token; }
 
-/// Copies out up to `limit` completions and gives their places back to the kernel.
-static inline unsigned uring_take_completions(struct io_uring *ring, struct io_uring_cqe *into, unsigned limit) {
+/// Copies up to `limit` completions, 16 bytes each as struct io_uring_cqe, to `to` and gives their places back to the
+/// kernel.
+static inline unsigned uring_take_completions(struct io_uring *ring, void *to, unsigned limit) {
+  struct completion {
+    uint64_t user_data;
+    int32_t res;
+    uint32_t flags;
+  } *into = to;
+  _Static_assert(IORING_CQE_F_BUFFER == 1 && IORING_CQE_F_MORE == 2 && IORING_CQE_BUFFER_SHIFT == 16,
+                 "as Completion.swift has them");
+  _Static_assert(sizeof(struct completion) == sizeof(struct io_uring_cqe), "a completion is 16 bytes");
   unsigned head, taken = 0;
   struct io_uring_cqe *entry;
   io_uring_for_each_cqe(ring, head, entry) {

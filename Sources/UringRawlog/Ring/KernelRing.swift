@@ -26,7 +26,6 @@ struct KernelRing: Ring, ~Copyable {
   private let ring: UnsafeMutablePointer<io_uring>
   private var buffers: BufferRing
   private let features: Features
-  private let completions: UnsafeMutablePointer<io_uring_cqe>
   /// Addresses, paths, vectors and message headers of operations that were prepared but not yet submitted.
   private let arena: UnsafeMutableRawPointer
   private var arenaUsed = 0
@@ -66,14 +65,12 @@ struct KernelRing: Ring, ~Copyable {
     self.ring = ring
     self.buffers = buffers
     self.features = features
-    completions = .allocate(capacity: Limits.completionsTaken)
     arena = .allocate(byteCount: Limits.submissionArenaBytes, alignment: 16)
   }
 
   deinit {
     io_uring_queue_exit(ring)
     ring.deallocate()
-    completions.deallocate()
     arena.deallocate()
   }
 
@@ -278,17 +275,7 @@ struct KernelRing: Ring, ~Copyable {
   }
 
   mutating func takeCompletions(into taken: UnsafeMutableBufferPointer<Completion>) -> Int {
-    let count = Int(
-      uring_take_completions(ring, completions, UInt32(min(taken.count, Limits.completionsTaken))))
-    for index in 0..<count {
-      let entry = completions + index
-      let flags = entry.pointee.flags
-      taken[index] = Completion(
-        token: Token(rawValue: entry.pointee.user_data), result: entry.pointee.res,
-        buffer: flags & uring_cqe_f_buffer != 0 ? Int32(flags >> uring_cqe_buffer_shift) : -1,
-        more: flags & uring_cqe_f_more != 0)
-    }
-    return count
+    Int(uring_take_completions(ring, taken.baseAddress, UInt32(taken.count)))
   }
 
   // MARK: Calls beside the ring
