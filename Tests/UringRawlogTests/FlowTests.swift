@@ -39,7 +39,7 @@ import Testing
     flow.sendEnded(6)
     #expect(flow.mayShut && !flow.maySend && !flow.isFinished)
     flow.sinkShut()
-    #expect(flow.isFinished && !flow.mayShut && flow.sent == 10 && flow.undelivered == 0)
+    #expect(flow.isFinished && !flow.mayShut && flow.sent == 10)
   }
 
   /// One direction has ended; the other goes on as if nothing had happened, and ends for itself.
@@ -97,13 +97,13 @@ import Testing
     flow.sinkFailed()
     #expect(!flow.maySend && !flow.mayShut && !flow.isFinished)
     flow.discardQueued()
-    #expect(flow.undelivered == 5 && flow.queued == 0 && flow.received == 8)
+    #expect(flow.queued == 0 && flow.received == 8)
     flow.receiveEnded()
     #expect(flow.mayReceive)
     flow.receiveArmed()
     flow.received(2, pauseAbove: Self.pause)
     flow.discardQueued()
-    #expect(flow.undelivered == 7)
+    #expect(flow.queued == 0 && flow.received == 10)
     flow.receiveEnded()
     flow.sourceEnded()
     #expect(flow.isFinished && !flow.mayShut)
@@ -119,7 +119,7 @@ import Testing
     flow.sendEnded(0)
     #expect(flow.isFinished)
     flow.discardQueued()
-    #expect(flow.undelivered == 8)
+    #expect(flow.queued == 0 && flow.received == 8)
   }
 
   /// Backpressure begins above the limit and ends when half of it is left.
@@ -138,6 +138,42 @@ import Testing
     flow.sendStarted(Self.pause / 2 + 1, at: 2)
     flow.sendEnded(1)
     #expect(!flow.isPaused && flow.mayReceive && flow.queued == UInt64(Self.pause / 2))
+  }
+
+  /// While memory is scarce less may wait; it is half of that which must be gone.
+  @Test func pausesEarlierWhileMemoryIsScarce() {
+    let scarce = Limits.queuedBytesPauseScarce
+    var flow = Flow()
+    flow.receiveArmed()
+    flow.received(scarce + 2, pauseAbove: scarce)
+    flow.receiveEnded()
+    #expect(flow.isPaused && flow.isCautious)
+    flow.sendStarted(scarce + 2, at: 1)
+    flow.sendEnded(scarce / 2 + 1)
+    #expect(flow.isPaused)
+    flow.sendStarted(1, at: 1)
+    flow.sendEnded(1)
+    #expect(!flow.isPaused && flow.isCautious && flow.mayReceive)
+    // It is read with caution until all is gone.
+    flow.sendStarted(scarce / 2, at: 1)
+    flow.sendEnded(scarce / 2)
+    #expect(!flow.isCautious)
+    // With no memory at all nothing may wait.
+    flow.receiveArmed()
+    flow.received(1, pauseAbove: 0)
+    #expect(flow.isPaused)
+    flow.sendStarted(1, at: 1)
+    flow.sendEnded(1)
+    #expect(!flow.isPaused)
+  }
+
+  @Test func aRestingFlowStartsNothing() {
+    var flow = flow(received: 5)
+    flow.receiveEnded()
+    flow.isResting = true
+    #expect(!flow.mayReceive && !flow.maySend)
+    flow.isResting = false
+    #expect(flow.mayReceive && flow.maySend)
   }
 
   @Test func aMissedCancelLeavesTheReceiveArmed() {
@@ -203,33 +239,45 @@ import Testing
     var isShut = false
     var isSinkBroken = false
     var isPaused = false
+    /// How much may wait for the pause to end.
+    var resumeAt = 0
+    var isCautious = false
     var isHeld = false
+    var isResting = false
     var isParked = false
 
-    var mayReceive: Bool { receive == .none && source == .open && !isPaused && !isHeld }
+    var mayReceive: Bool { receive == .none && source == .open && !isPaused && !isHeld && !isResting }
     var mustCancel: Bool { receive == .armed && source == .open && (isPaused || isHeld) }
     var isSinkOpen: Bool { !isShut && !isSinkBroken }
-    var maySend: Bool { offered == 0 && waiting > 0 && isSinkOpen }
+    var maySend: Bool { offered == 0 && waiting > 0 && isSinkOpen && !isResting }
     var mayShut: Bool { source != .open && waiting == 0 && isSinkOpen }
     var isFinished: Bool { source != .open && !isSinkOpen && offered == 0 }
 
     mutating func take(_ count: Int, pauseAbove: Int) {
       waiting += count
-      if waiting > pauseAbove { isPaused = true }
+      if waiting > pauseAbove {
+        isPaused = true
+        isCautious = true
+        resumeAt = pauseAbove / 2
+      }
     }
 
-    mutating func sent(_ count: Int, resumeAt: Int) {
+    mutating func sent(_ count: Int) {
       delivered += count
       waiting -= count
       offered = 0
       if waiting <= resumeAt { isPaused = false }
-      if waiting == 0 { isParked = false }
+      if waiting == 0 {
+        isParked = false
+        isCautious = false
+      }
     }
 
     mutating func discard() {
       lost += waiting
       waiting = 0
       isPaused = false
+      isCautious = false
       isParked = false
     }
   }
@@ -245,11 +293,11 @@ import Testing
     if flow.receive != receive { return "receive is \(flow.receive)" }
     if flow.received != UInt64(model.delivered + model.lost + model.waiting) { return "received is \(flow.received)" }
     if flow.queued != UInt64(model.waiting) { return "queued is \(flow.queued)" }
-    if flow.undelivered != UInt64(model.lost) { return "undelivered is \(flow.undelivered)" }
     if flow.sending != model.offered { return "sending is \(flow.sending)" }
     if flow.isSending != (model.offered > 0) { return "isSending" }
     if model.offered > 0, flow.sendingSince != model.offeredAt { return "sendingSince" }
     if flow.isPaused != model.isPaused { return "isPaused" }
+    if flow.isCautious != model.isCautious { return "isCautious" }
     if flow.isParked != model.isParked { return "isParked" }
     if flow.mayReceive != model.mayReceive { return "mayReceive" }
     if flow.mustCancelReceive != model.mustCancel { return "mustCancelReceive" }
@@ -270,10 +318,10 @@ import Testing
       // Small messages, and pieces of which a few go over the limit.
       let piece = random.once(in: 2) ? 1 + random.below(50) : Self.pause / 3
       let wantsEnd = 50 + random.below(100)
-      for step in 0..<300 {
+      for step in 0..<400 {
         time += UInt64(random.below(5))
         let isReceiving = model.receive == .armed || model.receive == .cancelling
-        switch random.below(12) {
+        switch random.below(16) {
         case 0, 1:
           guard model.mayReceive else { continue }
           flow.receiveArmed()
@@ -285,8 +333,10 @@ import Testing
             model.receive = .none
           }
           let count = 1 + random.below(piece)
-          flow.received(count, pauseAbove: Self.pause)
-          model.take(count, pauseAbove: Self.pause)
+          // Less may wait while memory is scarce, and nothing while there is none.
+          let limit = random.once(in: 4) ? [Limits.queuedBytesPauseScarce, 0].randomElement(using: &random)! : Self.pause
+          flow.received(count, pauseAbove: limit)
+          model.take(count, pauseAbove: limit)
         case 5:
           guard model.mustCancel else { continue }
           flow.receiveCancelling()
@@ -320,17 +370,20 @@ import Testing
           guard model.offered > 0 else { continue }
           let count = random.once(in: 5) ? 0 : 1 + random.below(model.offered)
           flow.sendEnded(count)
-          model.sent(count, resumeAt: Self.pause / 2)
+          model.sent(count)
           if count > 0 { break }
           if random.once(in: 4) {
             flow.sinkFailed()
             model.isSinkBroken = true
           }
         default:
-          switch random.below(6) {
+          switch random.below(7) {
           case 0:
             flow.isHeld.toggle()
             model.isHeld.toggle()
+          case 5:
+            flow.isResting.toggle()
+            model.isResting.toggle()
           case 1:
             guard model.waiting > 0 else { continue }
             flow.isParked = true
@@ -371,6 +424,6 @@ import Testing
       if model.isFinished { finished += 1 }
     }
     // The sequences reach what they are for.
-    #expect(finished > 500 && paused > 1000)
+    #expect(finished > 500 && paused > 1000, "\(finished) finished, \(paused) pauses")
   }
 }

@@ -230,7 +230,8 @@ import Testing
       guard let scalar = Unicode.Scalar(value) else { continue }
       let text = "a\(scalar)b"
       let json = jsonString(text)
-      #expect(!json.contains { $0 < 0x20 })
+      // Nor is there anything that a terminal might obey.
+      #expect(!String(decoding: json, as: UTF8.self).unicodeScalars.contains { $0.properties.generalCategory == .control })
       let back = try JSONSerialization.jsonObject(with: Data(json), options: .fragmentsAllowed) as? String
       #expect(back.map { Array($0.utf8) } == Array(text.utf8), "U+\(String(value, radix: 16))")
     }
@@ -422,6 +423,49 @@ import Testing
     let second = add(4, to: &index)
     let next = drain(&index)
     #expect(next == second + "\n")
+  }
+
+  /// The index is moved away and opened anew behind a write that was torn at any byte: no line is lost between the two
+  /// files, and nothing but whole lines gets into the new one.
+  @Test(arguments: [false, true])
+  func anotherFileBehindATornWrite(endsTorn: Bool) {
+    let torn = endsTorn ? "{\"event\":\"sta" : ""
+    var faults: [String] = []
+    var isDone = false
+    var place = 0
+    while !isDone {
+      var index = SessionIndex(endsTorn: false)
+      var old = Disk()
+      for number in 1...3 { old.lines.append(add(UInt64(number), to: &index)) }
+      guard let offered = index.nextWrite() else {
+        Issue.record("nothing to write")
+        return
+      }
+      isDone = place == offered.count
+      old.bytes += offered.prefix(place)
+      index.written(place, at: 1)
+      index.startsAnew(endsTorn: endsTorn)
+      var new = Disk(torn)
+      let later = place % 2 == 0 ? add(4, to: &index) : nil
+      while write(&index, to: &new) {}
+      let oldLines = String(decoding: old.bytes, as: UTF8.self).split(separator: "\n")
+      let text = String(decoding: new.bytes, as: UTF8.self)
+      var newLines = text.split(separator: "\n", omittingEmptySubsequences: false)
+      // Without a line to write the torn one stays as it is.
+      if newLines.last == "" || newLines.count == 1 && !endsTorn { newLines.removeLast() }
+      if endsTorn && !newLines.isEmpty && newLines.removeFirst() != torn { faults.append("torn at \(place): the torn line") }
+      let expected = (old.lines + (later.map { [$0] } ?? []))
+      if newLines.contains(where: { !expected.contains(String($0)) }) {
+        faults.append("torn at \(place): the new file holds \(newLines.map { $0.count }), which is no line")
+      }
+      for line in expected where !oldLines.contains(Substring(line)) && !newLines.contains(Substring(line)) {
+        faults.append("torn at \(place): a line is lost")
+      }
+      place += 1
+    }
+    withKnownIssue("a batch of which only the last line feed is missing is carried over to the new file") {
+      #expect(faults.isEmpty, "\(faults.count): \(faults.prefix(3))")
+    }
   }
 
   @Test func aFailedWriteIsOfferedAgain() {

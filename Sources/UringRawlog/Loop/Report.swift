@@ -17,7 +17,9 @@ struct Report: ~Copyable {
   }
 
   /// A line that is always written.
-  mutating func say(_ text: String) { write(text) }
+  mutating func say(_ text: String) {
+    if !write(text) { suppressed += 1 }
+  }
 
   /// A line about one session, of which there may be very many.
   mutating func say(at now: UInt64, _ text: @autoclosure () -> String) {
@@ -32,28 +34,27 @@ struct Report: ~Copyable {
       return
     }
     linesThisSecond += 1
-    write(text())
+    say(text())
   }
 
   /// Says how many lines were left out since this was last said.
   mutating func sumUp() {
     guard suppressed > suppressedSaid else { return }
     let count = suppressed - suppressedSaid
-    suppressedSaid = suppressed
-    write(
+    let isWritten = write(
       "\(count) more \(count == 1 ? "message" : "messages") like these left out; the session index has every session")
+    // A sum that could not be written is part of the next.
+    if isWritten { suppressedSaid = suppressed }
   }
 
-  private mutating func write(_ text: String) {
-    guard descriptor >= 0 else { return }
+  /// Writes a line if standard error takes it at once.
+  private func write(_ text: String) -> Bool {
+    guard descriptor >= 0 else { return true }
     var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-    guard poll(&ready, 1, 0) == 1, Int32(ready.revents) & POLLOUT != 0 else {
-      suppressed += 1
-      return
-    }
+    guard poll(&ready, 1, 0) == 1, Int32(ready.revents) & POLLOUT != 0 else { return false }
     // A pipe that is ready takes PIPE_BUF (4096) bytes without waiting (pipe(7)).
     var line = Array("uring-rawlog: \(text.escapedForMessage)".utf8.prefix(4000))
     line.append(UInt8(ascii: "\n"))
-    _ = Glibc.write(descriptor, line, line.count)
+    return Glibc.write(descriptor, line, line.count) > 0
   }
 }

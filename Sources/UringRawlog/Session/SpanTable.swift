@@ -114,7 +114,7 @@ struct SpanTable: ~Copyable {
 
   /// Moves every receive buffer of a queue into memory of our own, oldest first, and gives each to `returnBuffer`.
   ///
-  /// Only while no send of the flow's receive buffers is in flight. Bytes before `needed` are not copied. Spans whose
+  /// Only while no send of the flow's receive buffers is in flight. Bytes before `needed` are let go. Spans whose
   /// bytes are recorded already (all before `recorded`) are gathered into larger pieces.
   mutating func park(
     _ queue: inout Queue, needed: UInt64, recorded: UInt64, returnBuffer: (Int) -> Void
@@ -128,17 +128,18 @@ struct SpanTable: ~Copyable {
       let next = self[span].next
       let count = Int(self[span].count)
       let end = place + UInt64(count)
-      if !isReceiveBuffer(span) {
+      if end <= needed {
+        let buffer = release(span)
+        if buffer >= 0 { returnBuffer(buffer) }
+      } else if !isReceiveBuffer(span) {
         if isFirst { queue.base = place }
         isFirst = false
         link(span, to: &queue)
       } else {
-        if end > needed {
-          let skipped = needed > place ? Int(needed - place) : 0
-          if isFirst { queue.base = place + UInt64(skipped) }
-          isFirst = false
-          copy(span, from: skipped, isRecorded: end <= recorded, to: &queue)
-        }
+        let skipped = needed > place ? Int(needed - place) : 0
+        if isFirst { queue.base = place + UInt64(skipped) }
+        isFirst = false
+        copy(span, from: skipped, isRecorded: end <= recorded, to: &queue)
         returnBuffer(release(span))
       }
       place = end

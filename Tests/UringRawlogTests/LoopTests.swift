@@ -1,0 +1,384 @@
+import Foundation
+import Glibc
+import Synchronization
+import Testing
+
+@testable import UringRawlog
+
+/// The whole loop on the real ring, between real clients and a real server: what arrives, and what is recorded, is
+/// exactly what was sent, with every set of the kernel's features.
+@Suite(.enabled(if: RealRing.isAllowed, "io_uring is not allowed here")) struct LoopTests {
+  /// How a relay is made.
+  struct Way: Sendable, CustomTestStringConvertible {
+    var name: String
+    var without: UInt32
+    var bufferCount = Limits.receiveBuffers
+    var bufferBytes = Limits.receiveBufferBytes
+    var timestamps = false
+    var boundaries = false
+    var isUnix = false
+    /// With room for more than a backlog, accepts are multishot.
+    var maxSessions = 100
+    /// The most that a client sends.
+    var bytes = 300_000
+
+    var testDescription: String { name }
+  }
+
+  static let ways = [
+    Way(name: "all features", without: 0, maxSessions: 10_000),
+    Way(name: "without bundles", without: KernelRing.Features.bundles.rawValue),
+    Way(name: "without multishot", without: KernelRing.Features.multishotReceive.rawValue),
+    Way(name: "without both", without: KernelRing.Features([.bundles, .multishotReceive]).rawValue, timestamps: true),
+    Way(name: "few small buffers", without: 0, bufferCount: 4, bufferBytes: 512, boundaries: true, bytes: 40_000),
+    Way(
+      name: "few small buffers without bundles", without: KernelRing.Features.bundles.rawValue, bufferCount: 2,
+      bufferBytes: 256, timestamps: true, boundaries: true, bytes: 20_000),
+    Way(name: "unix sockets", without: 0, timestamps: true, isUnix: true),
+  ]
+
+  /// What a client does, as its first byte tells the server.
+  private enum Conversation: UInt8, CaseIterable {
+    /// The client sends and ends its stream; the server answers each byte with the next higher one, then ends.
+    case echo = 1
+    /// The server sends and ends its stream first; the client then sends more.
+    case serverEndsFirst = 2
+    /// The client closes at once.
+    case silent = 3
+  }
+
+  /// What both sides of one connection saw.
+  private struct Account: Sendable {
+    var client: String
+    var sent: [UInt8] = []
+    var received: [UInt8] = []
+    var fault: String?
+  }
+
+  // MARK: Peers
+
+  /// A connected socket with whole-stream verbs. Nothing waits for ever: a relay that is stuck is a fault.
+  private struct Peer: Sendable {
+    let descriptor: Int32
+
+    init(_ descriptor: Int32) {
+      self.descriptor = descriptor
+      var patience = timeval(tv_sec: 20, tv_usec: 0)
+      let size = socklen_t(MemoryLayout<timeval>.size)
+      setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, size)
+      setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, size)
+    }
+
+    func send(_ bytes: ArraySlice<UInt8>) -> Bool {
+      bytes.withUnsafeBytes { bytes in
+        var place = 0
+        while place < bytes.count {
+          let count = Glibc.send(descriptor, bytes.baseAddress! + place, bytes.count - place, Int32(MSG_NOSIGNAL))
+          guard count > 0 else { return false }
+          place += count
+        }
+        return true
+      }
+    }
+
+    /// What comes next; empty at the end of the stream, nil after an error.
+    func receive(atMost limit: Int) -> [UInt8]? {
+      var bytes = [UInt8](repeating: 0, count: limit)
+      let count = recv(descriptor, &bytes, limit, 0)
+      return count >= 0 ? Array(bytes[..<count]) : nil
+    }
+
+    func end() { shutdown(descriptor, Int32(SHUT_WR)) }
+  }
+
+  /// Bytes of which neither they nor the answers to them look like markers, with many line feeds among them.
+  private static func data(_ count: Int, seed: UInt64) -> [UInt8] {
+    var random = SeededGenerator(seed: seed)
+    return (0..<count).map { _ in
+      let byte = UInt8(truncatingIfNeeded: random.next())
+      return (UInt8(ascii: "<") - 1...UInt8(ascii: ">")).contains(byte) || byte < 6 ? [9, 10].randomElement(using: &random)! : byte
+    }
+  }
+
+  private static func answer(_ bytes: [UInt8]) -> [UInt8] { bytes.map { $0 &+ 1 } }
+
+  /// What the server says without being asked.
+  private static func speech(_ count: Int) -> [UInt8] { data(count, seed: 0) }
+
+  /// The server: a thread for each connection.
+  private final class Server: Sendable {
+    let descriptor: Int32
+    let bytes: Int
+    private let isEnding = Mutex(false)
+
+    init(_ address: SocketAddress, bytes: Int) throws {
+      self.bytes = bytes
+      descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+      try #require(descriptor >= 0 && address.withPointer { bind(descriptor, $0, $1) } == 0 && listen(descriptor, 100) == 0)
+      Thread.detachNewThread { self.acceptAll() }
+    }
+
+    /// Ends the accepting thread, which closes the socket.
+    func end() {
+      isEnding.withLock { $0 = true }
+      shutdown(descriptor, Int32(SHUT_RDWR))
+    }
+
+    private func acceptAll() {
+      while true {
+        let connection = accept(descriptor, nil, nil)
+        if connection < 0 || isEnding.withLock({ $0 }) {
+          if connection >= 0 { close(connection) }
+          break
+        }
+        Thread.detachNewThread {
+          self.serve(Peer(connection))
+          close(connection)
+        }
+      }
+      close(descriptor)
+    }
+
+    private func serve(_ peer: Peer) {
+      guard let first = peer.receive(atMost: 1), let kind = first.first.flatMap(Conversation.init(rawValue:)) else { return }
+      switch kind {
+      case .echo, .silent:
+        guard peer.send(answer(first)[...]) else { return }
+        while let bytes = peer.receive(atMost: 10_000), !bytes.isEmpty {
+          guard peer.send(answer(bytes)[...]) else { return }
+        }
+      case .serverEndsFirst:
+        guard peer.send(speech(bytes)[...]) else { return }
+        peer.end()
+        while let bytes = peer.receive(atMost: 100_000), !bytes.isEmpty {}
+      }
+    }
+  }
+
+  /// One client from connecting to closing.
+  private static func talk(_ conversation: Conversation, to address: SocketAddress, seed: UInt64, most: Int) -> Account {
+    var random = SeededGenerator(seed: seed)
+    let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    defer { close(descriptor) }
+    guard address.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
+      return Account(client: "", fault: "cannot connect: \(Errno.current.text)")
+    }
+    let peer = Peer(descriptor)
+    var name = Bytes()
+    SocketAddress.local(of: descriptor)?.peer.append(to: &name)
+    var account = Account(client: name.text)
+    account.sent = [conversation.rawValue] + data(random.below(most), seed: seed)
+    switch conversation {
+    case .silent:
+      account.sent = []
+    case .echo:
+      // One thread sends, this one receives: neither side can wait for the other.
+      let sent = account.sent
+      let isDone = DispatchSemaphore(value: 0)
+      Thread.detachNewThread {
+        var pieces = SeededGenerator(seed: seed)
+        var place = 0
+        while place < sent.count {
+          let end = min(sent.count, place + 1 + pieces.below(pieces.once(in: 3) ? 100_000 : 300))
+          guard peer.send(sent[place..<end]) else { break }
+          place = end
+        }
+        peer.end()
+        isDone.signal()
+      }
+      while let bytes = peer.receive(atMost: 50_000) {
+        if bytes.isEmpty {
+          if account.received != answer(account.sent) { account.fault = "other bytes came back" }
+          isDone.wait()
+          return account
+        }
+        account.received += bytes
+      }
+      account.fault = "the connection broke: \(Errno.current.text)"
+      isDone.wait()
+    case .serverEndsFirst:
+      guard peer.send(account.sent[..<1]) else {
+        account.fault = "the connection broke at first"
+        break
+      }
+      while let bytes = peer.receive(atMost: 50_000), !bytes.isEmpty { account.received += bytes }
+      // The other direction is still open.
+      if !peer.send(account.sent[1...]) { account.fault = "the connection broke after the server's end" }
+    }
+    return account
+  }
+
+  // MARK: The relay
+
+  @Test(arguments: ways)
+  func everyByteArrivesAndIsRecorded(_ way: Way) throws {
+    let directory = try TemporaryDirectory()
+    let serverAddress = try #require(SocketAddress(unixPath: directory.path + "/server.sock"))
+    var serverText = "unix:\(directory.path)/server.sock"
+    let server: Server
+    if way.isUnix {
+      server = try Server(serverAddress, bytes: way.bytes)
+    } else {
+      let any = try #require(try AddressResolver.addresses(listening: try Address(listening: "127.0.0.1:0")).first)
+      server = try Server(any, bytes: way.bytes)
+      let port = try #require(SocketAddress.local(of: server.descriptor)?.peer.port)
+      serverText = "127.0.0.1:\(port)"
+    }
+    defer { server.end() }
+
+    let recordings = directory.path + "/recordings"
+    try #require(mkdir(recordings, 0o700) == 0)
+    let listenText = way.isUnix ? "unix:\(directory.path)/relay.sock" : "127.0.0.1:0"
+    var configuration = RelayConfiguration(
+      listen: [try Address(listening: listenText)], connect: try Address(connecting: serverText),
+      directory: try DirectoryTemplate(recordings))
+    configuration.timestamps = way.timestamps
+    configuration.boundaries = way.boundaries
+    configuration.flushNanoseconds = 5_000_000
+    configuration.drainNanoseconds = 30_000_000_000
+    // A session that hangs ends, and fails the test, instead of hanging it.
+    configuration.idleNanoseconds = 20_000_000_000
+
+    let listeners = try Listener.open(configuration.listen[0])
+    let front = try #require(SocketAddress.local(of: listeners[0].descriptor))
+    let targets = try AddressResolver.addresses(connecting: configuration.connect)
+    let directoryDescriptor = openFile(recordings, flags: O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let index = openFile(recordings + "/sessions.jsonl", flags: O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, mode: 0o600)
+    let wake = try SignalDescriptor.openWake()
+    try #require(directoryDescriptor >= 0 && index >= 0)
+    defer {
+      close(directoryDescriptor)
+      close(index)
+      close(wake)
+    }
+
+    // The clients, some at a time, then the word that the relay may end.
+    let clients = DispatchGroup()
+    let conversations = (0..<24).map { Conversation.allCases[$0 % Conversation.allCases.count] }
+    let results = Results()
+    for (number, conversation) in conversations.enumerated() {
+      clients.enter()
+      Thread.detachNewThread {
+        let account = Self.talk(conversation, to: front, seed: UInt64(number + 1), most: way.bytes)
+        results.add(account)
+        clients.leave()
+      }
+    }
+    Thread.detachNewThread {
+      clients.wait()
+      results.end()
+      SignalDescriptor.wake(wake)
+    }
+
+    let environment = RelayLoop<KernelRing>.Environment(
+      listeners: listeners, targets: targets, directory: directoryDescriptor, index: index, processID: 77,
+      maxSessions: way.maxSessions, maxSlots: way.maxSessions * 2, wake: wake)
+    let ring = try KernelRing.make(
+      bufferCount: way.bufferCount, bufferBytes: way.bufferBytes, without: KernelRing.Features(rawValue: way.without))
+    var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
+    loop.start()
+    while !loop.isFinished {
+      try loop.turn()
+      if results.isOver, !loop.isDraining { loop.endRequested() }
+    }
+    let (used, held, parked, active) = (
+      loop.pool.usedBytes, loop.spans.buffersHeld, loop.spans.parkedBytes, loop.activeSessions
+    )
+    #expect(used == 0 && held == 0 && parked == 0 && active == 0)
+
+    try judge(way, results.accounts, conversations.count, directory)
+  }
+
+  /// What the clients' threads tell the test's.
+  private final class Results: Sendable {
+    private let state = Mutex<(accounts: [Account], isOver: Bool)>(([], false))
+
+    func add(_ account: Account) { state.withLock { $0.accounts.append(account) } }
+    func end() { state.withLock { $0.isOver = true } }
+    var accounts: [Account] { state.withLock { $0.accounts } }
+    var isOver: Bool { state.withLock { $0.isOver } }
+  }
+
+  // MARK: Judging
+
+  private func judge(_ way: Way, _ accounts: [Account], _ count: Int, _ directory: TemporaryDirectory) throws {
+    #expect(accounts.count == count)
+    for account in accounts { #expect(account.fault == nil, "\(account.client): \(account.fault ?? "")") }
+
+    let text = try #require(directory.content("recordings/sessions.jsonl"))
+    var ends: [[String: Any]] = []
+    var starts = 0
+    for line in text.split(separator: 10) {
+      let record = try #require(try JSONSerialization.jsonObject(with: Data(line)) as? [String: Any])
+      if record["event"] as? String == "end" { ends.append(record) } else { starts += 1 }
+    }
+    #expect(starts == count && ends.count == count)
+
+    var left = accounts
+    for end in ends {
+      let stem = try #require(end["id"] as? String)
+      let input = try #require(directory.content("recordings/\(stem).in"))
+      let output = try #require(directory.content("recordings/\(stem).out"))
+      // Clients of a unix socket have no name; what they sent tells which they are.
+      let client = end["client"] as? String ?? ""
+      let (sent, received) = (try decode(input, way), try decode(output, way))
+      let found = left.firstIndex { way.isUnix ? $0.sent == sent && $0.received == received : $0.client == client }
+      let place = try #require(found, "\(stem): no client sent what is recorded")
+      let account = left.remove(at: place)
+      #expect(sent == account.sent, "\(stem).in: \(sent.count) of \(account.sent.count) bytes")
+      #expect(received == account.received, "\(stem).out: \(received.count) of \(account.received.count) bytes")
+      #expect(end["in_bytes"] as? Int == sent.count && end["in_recorded"] as? Int == sent.count, "\(stem)")
+      #expect(end["out_bytes"] as? Int == received.count && end["out_recorded"] as? Int == received.count, "\(stem)")
+      #expect(end["in_file"] as? Int == input.count && end["out_file"] as? Int == output.count, "\(stem)")
+      #expect(end["recording"] as? String == "complete" && end["dropped"] as? Int == 0, "\(stem)")
+      let reason = end["reason"] as? String
+      #expect(["client-eof", "server-eof"].contains(reason), "\(stem): \(reason ?? "")")
+      if account.sent.first == Conversation.serverEndsFirst.rawValue {
+        #expect(reason == "server-eof" && received == Self.speech(way.bytes), "\(stem)")
+      }
+      if account.sent.first == Conversation.echo.rawValue { #expect(reason == "client-eof", "\(stem)") }
+    }
+    // The relay's own socket is gone.
+    #expect(directory.names == (way.isUnix ? ["recordings", "server.sock"] : ["recordings"]))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/recordings").count == 2 * count + 1)
+  }
+
+  private struct Malformed: Error {
+    var place: Int
+    var what: String
+  }
+
+  /// The relayed bytes of a file, whose markers and stamps stand where they must.
+  private func decode(_ file: [UInt8], _ way: Way) throws -> [UInt8] {
+    guard way.timestamps || way.boundaries else { return file }
+    let (less, greater) = (UInt8(ascii: "<"), UInt8(ascii: ">"))
+    var data: [UInt8] = []
+    var place = 0
+    var atLineStart = true
+    var isInside = false
+    while place < file.count {
+      if way.boundaries, file[place] == less || file[place] == greater {
+        let marker = file[place]
+        guard file[place...].starts(with: [marker, marker, marker, 10]), isInside == (marker == greater) else {
+          throw Malformed(place: place, what: "marker")
+        }
+        isInside.toggle()
+        place += 4
+        continue
+      }
+      if way.boundaries && !isInside { throw Malformed(place: place, what: "outside of a chunk") }
+      if way.timestamps && atLineStart {
+        let stamp = String(decoding: file[place...].prefix(18), as: UTF8.self)
+        guard stamp.wholeMatch(of: /[0-9]{10}\.[0-9]{6}[ ]/) != nil, place + 18 < file.count else {
+          throw Malformed(place: place, what: "stamp \(stamp)")
+        }
+        place += 18
+      }
+      data.append(file[place])
+      atLineStart = file[place] == 10
+      place += 1
+    }
+    if isInside { throw Malformed(place: place, what: "open chunk") }
+    return data
+  }
+}
