@@ -5,6 +5,9 @@
 
 #include <fcntl.h>
 #include <linux/sockios.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <sys/ioctl.h>
 
 int uring_open(const char *path, int flags, unsigned mode) { return open(path, flags, mode); }
@@ -13,3 +16,9 @@ int uring_open(const char *path, int flags, unsigned mode) { return open(path, f
 int uring_open_directory(const char *path) { return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC); }
 
 int uring_unconfirmed_bytes(int socket, int *bytes) { return ioctl(socket, SIOCOUTQ, bytes); }
+
+void uring_release_free_memory(void) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}

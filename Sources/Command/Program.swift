@@ -22,7 +22,9 @@ struct Program: ParsableCommand {
   static func main() {
     holdStandardDescriptors()
     do {
-      var command = try parseAsRoot(separateClusters(Array(CommandLine.arguments.dropFirst())))
+      let arguments = separateClusters(Array(CommandLine.arguments.dropFirst()))
+      if let option = repeatedOption(arguments) { end(.usage, "\(option) is given twice; leave one out") }
+      var command = try parseAsRoot(arguments)
       try command.run()
     } catch let error as StartError {
       end(error.status, error.message)
@@ -55,6 +57,19 @@ struct Program: ParsableCommand {
     return help.firstRange(of: "OPTIONS:").map { String(help[$0.lowerBound...]) } ?? help
   }
 
+  /// An option with one value that is given more than once: the parser would silently take the last.
+  private static func repeatedOption(_ arguments: [String]) -> String? {
+    var seen: Set<String> = []
+    for argument in arguments.prefix(while: { $0 != "--" }) {
+      var name = String(argument.prefix { $0 != "=" })
+      if argument.hasPrefix("-f") { name = "--filter" }
+      guard name.hasPrefix("--"), !["--listen", "--only", "--timestamps", "--boundaries", "--ip-in-name"].contains(name)
+      else { continue }
+      if !seen.insert(name).inserted { return name }
+    }
+    return nil
+  }
+
   /// Takes clusters of short options apart where the last has its value attached (`-tfin`), as getopt(3) does.
   private static func separateClusters(_ arguments: [String]) -> [String] {
     arguments.flatMap { argument -> [String] in
@@ -69,6 +84,8 @@ struct Program: ParsableCommand {
   private static func oneLine(_ message: String) -> String {
     var line = message.split(separator: "\n").first.map(String.init) ?? message
     if line.hasPrefix("Error: ") { line.removeFirst("Error: ".count) }
+    // A guess among the options that there are misleads who looks for one that is not there yet.
+    if let guess = line.firstRange(of: " Did you mean") { line = String(line[..<guess.lowerBound]) }
     while line.hasSuffix(".") { line.removeLast() }
     return line
   }

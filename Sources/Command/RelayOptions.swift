@@ -75,8 +75,9 @@ struct RelayOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "With --log-full wait: how long a sender is held back before recording is lost.", valueName: "duration"))
-  var logWait = "2s"
+      "With --log-full wait: how long a sender is held back before recording is lost. (default: 2s)",
+      valueName: "duration"))
+  var logWait: String?
 
   @Option(
     name: .long,
@@ -173,8 +174,13 @@ struct RelayOptions: ParsableArguments {
       return size
     }
     configuration.logFull = try Self.choice("--log-full", logFull)
-    configuration.logWaitNanoseconds = try Self.read("--log-wait") { () throws(ValueError) in
-      try Values.duration(logWait)
+    if let logWait {
+      guard configuration.logFull == .wait else {
+        throw Self.wrong("--log-wait: nothing waits with --log-full drop; leave one of them out")
+      }
+      configuration.logWaitNanoseconds = try Self.read("--log-wait") { () throws(ValueError) in
+        try Values.duration(logWait)
+      }
     }
     configuration.logError = try Self.choice("--log-error", logError)
     if let maxRecording {

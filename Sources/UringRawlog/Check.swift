@@ -66,12 +66,15 @@ public enum Check {
       bad("user: \(error.message)")
       return lines
     }
-    if let directory {
+    if directory != nil || indexDirectory != nil {
       do throws(StartError) {
         try identity.withRights { () throws(StartError) in
           try RecordingDirectory.check(directory: directory, indexDirectory: indexDirectory)
         }
-        good("directory: '\(directory.text)' \(directory.hasVariables ? "has a place for the index" : "is writable")")
+        if let directory {
+          good("directory: '\(directory.text)' \(directory.hasVariables ? "has a place for the index" : "is writable")")
+        }
+        if let indexDirectory { good("index: '\(indexDirectory)' is writable") }
       } catch {
         bad("directory: \(error.message)")
       }
@@ -81,7 +84,7 @@ public enum Check {
         let count = try AddressResolver.addresses(connecting: connect).count
         good("server: '\(connect.text)' has \(count) address\(count == 1 ? "" : "es")")
       } catch {
-        bad("server: \(error)")
+        bad("server: \(error); check the name and the resolver")
       }
     }
     return lines

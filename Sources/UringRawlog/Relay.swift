@@ -49,17 +49,16 @@ public enum Relay {
     defer { if !isRunning { close(listeners) } }
     try checkForLoops(listeners, targets, configuration)
     let fitting = descriptors.sessions(files: configuration.filter == nil ? 2 : 1)
-    guard fitting > 0 else {
-      throw StartError(
-        .unavailable,
-        "the limit of \(descriptors.limit) open files leaves none for sessions; raise it (LimitNOFILE=, 'ulimit -n')")
-    }
+    guard fitting > 0 else { throw descriptors.tooLow }
     try identity.drop()
+    // What is created from here on is 0600, whatever the umask was; a unix socket has followed it.
+    umask(0o077)
     let index = try RecordingDirectory.openIndex(configuration)
     var directory: Int32 = -1
     if !configuration.directory.hasVariables {
       directory = openDirectoryPath(configuration.directory.text)
       guard directory >= 0 else {
+        guard !Errno.current.isOutOfDescriptors else { throw descriptors.tooLow }
         throw StartError(
           .noPermission,
           "--dir: cannot open '\(configuration.directory.text)': \(Errno.current.text); let this user pass its parents")
@@ -143,6 +142,12 @@ public enum Relay {
 /// How many descriptors the process may have, and how many sessions that is.
 struct DescriptorLimit {
   let limit: Int
+
+  var tooLow: StartError {
+    StartError(
+      .unavailable,
+      "the limit of \(limit) open files leaves none for sessions; raise it (LimitNOFILE=, 'ulimit -n')")
+  }
 
   /// Raises the soft limit to the hard one (setrlimit(2)).
   static func raise() -> DescriptorLimit {

@@ -3,12 +3,14 @@ import Testing
 @testable import UringRawlog
 
 @Suite struct AddressTests {
-  @Test(arguments: [
-    ("localhost:143", "localhost", 143), ("mail.example:25", "mail.example", 25), ("192.0.2.1:65535", "192.0.2.1", 65535),
-    ("[::1]:143", "::1", 143), ("[2001:db8::1]:1", "2001:db8::1", 1), ("[fe80::1%eth0]:143", "fe80::1%eth0", 143),
-    (":143", nil, 143), ("host:0143", "host", 143), ("mail-1.example.:993", "mail-1.example.", 993),
-    ("[::ffff:192.0.2.1]:143", "::ffff:192.0.2.1", 143),
-  ] as [(String, String?, UInt16)])
+  @Test(
+    arguments: [
+      ("localhost:143", "localhost", 143), ("mail.example:25", "mail.example", 25),
+      ("192.0.2.1:65535", "192.0.2.1", 65535),
+      ("[::1]:143", "::1", 143), ("[2001:db8::1]:1", "2001:db8::1", 1), ("[fe80::1%eth0]:143", "fe80::1%eth0", 143),
+      (":143", nil, 143), ("host:0143", "host", 143), ("mail-1.example.:993", "mail-1.example.", 993),
+      ("[::ffff:192.0.2.1]:143", "::ffff:192.0.2.1", 143),
+    ] as [(String, String?, UInt16)])
   func hosts(text: String, host: String?, port: UInt16) throws {
     for address in [try Address(listening: text), try Address(connecting: text)] {
       #expect(address.text == text && address.target == .host(host, port: port))
@@ -49,13 +51,17 @@ import Testing
     }
   }
 
-  @Test(arguments: ["host:", "host:x", "host:65536", "host:-1", "host:+1", "host:1 ", ":", "host:1.5", "host:\u{0661}", "[::1]:"])
+  @Test(arguments: [
+    "host:", "host:x", "host:65536", "host:-1", "host:+1", "host:1 ", ":", "host:1.5", "host:\u{0661}", "[::1]:",
+  ])
   func ports(text: String) {
     let error = #expect(throws: ValueError.self) { try Address(listening: text) }
     #expect(error?.description == "'\(text)': the port is a number from 0 to 65535")
   }
 
-  @Test(arguments: ["host", "143", "", "[::1]", "[::1]143", "[::1", "[]:143", "[:143", "a b:143", "host/x:143", "ho[st:143", "\t:143"])
+  @Test(arguments: [
+    "host", "143", "", "[::1]", "[::1]143", "[::1", "[]:143", "[:143", "a b:143", "host/x:143", "ho[st:143", "\t:143",
+  ])
   func formsThatThereAreNot(text: String) {
     let listening = #expect(throws: ValueError.self) { try Address(listening: text) }
     #expect(listening?.description.hasSuffix(" is not host:port, [v6]:port, :port, unix:/path or fd:N") == true)

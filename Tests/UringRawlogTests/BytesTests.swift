@@ -60,10 +60,11 @@ extension Bytes {
     }
   }
 
-  @Test(arguments: [
-    (0, 1, "0"), (0, 6, "000000"), (7, 1, "7"), (7, 2, "07"), (10, 1, "10"), (99, 3, "099"), (123_456, 6, "123456"),
-    (1_234_567, 6, "1234567"), (UInt64.max, 1, "18446744073709551615"), (UInt64.max, 22, "0018446744073709551615"),
-  ] as [(UInt64, Int, String)])
+  @Test(
+    arguments: [
+      (0, 1, "0"), (0, 6, "000000"), (7, 1, "7"), (7, 2, "07"), (10, 1, "10"), (99, 3, "099"), (123_456, 6, "123456"),
+      (1_234_567, 6, "1234567"), (UInt64.max, 1, "18446744073709551615"), (UInt64.max, 22, "0018446744073709551615"),
+    ] as [(UInt64, Int, String)])
   func decimals(value: UInt64, width: Int, expected: String) {
     var bytes = Bytes(capacity: 1)
     bytes.append(decimal: value, width: width)

@@ -134,7 +134,8 @@ import Testing
     Sample(chunks: ["\n\n\n"], timestamps: false, boundaries: true, recording: "<<<\n\n\n\n>>>\n"),
     Sample(chunks: ["\n\n\n"], timestamps: true, boundaries: true, recording: "<<<\n@T \n@T \n@T \n>>>\n"),
     Sample(chunks: ["four\nfive", "\nsix\n"], timestamps: false, boundaries: false, recording: "four\nfive\nsix\n"),
-    Sample(chunks: ["four\nfive", "\nsix\n"], timestamps: true, boundaries: false, recording: "@T four\n@T five\n@T six\n"),
+    Sample(
+      chunks: ["four\nfive", "\nsix\n"], timestamps: true, boundaries: false, recording: "@T four\n@T five\n@T six\n"),
     Sample(
       chunks: ["four\nfive", "\nsix\n"], timestamps: false, boundaries: true,
       recording: "<<<\nfour\nfive>>>\n<<<\n\nsix\n>>>\n"),
@@ -176,7 +177,9 @@ import Testing
       0x39, 0x35, 0x33, 0x32, 0x38, 0x20, 0x43, 0x47, 0x4a, 0x45, 0x32, 0x20, 0x53, 0x45, 0x4c, 0x45,
       0x43, 0x54, 0x20, 0x49, 0x4e, 0x42, 0x4f, 0x58, 0x0d, 0x0a, 0x3e, 0x3e, 0x3e, 0x0a, 0x3c, 0x3c,
     ]
-    let chunks = [Chunk(Array("CGJE2 SELECT INBOX\r\n".utf8)), Chunk(Array("CGJE3 NOOP\r\n".utf8), at: 1_795_340_683_000_000)]
+    let chunks = [
+      Chunk(Array("CGJE2 SELECT INBOX\r\n".utf8)), Chunk(Array("CGJE3 NOOP\r\n".utf8), at: 1_795_340_683_000_000),
+    ]
     let recording = encode(chunks, Encoder(timestamps: true, boundaries: true)).map { Array($0.joined()) }
     #expect(recording.map { Array($0.prefix(48)) } == dump)
   }
@@ -200,7 +203,8 @@ import Testing
     }
     var used = encode("half", from: 0, starts: true, ends: false)
     #expect(state.insideChunk)
-    used = byNext ? encode("next", from: used, starts: true, ends: true) : encode("", from: used, starts: false, ends: true)
+    used =
+      byNext ? encode("next", from: used, starts: true, ends: true) : encode("", from: used, starts: false, ends: true)
     #expect(!state.insideChunk)
     let recording = String(decoding: memory[..<used], as: UTF8.self)
     #expect(recording == (byNext ? "<<<\nhalf>>>\n<<<\nnext>>>\n" : "<<<\nhalf>>>\n"))
@@ -210,7 +214,8 @@ import Testing
 
   /// Data that is hard on an encoder: line feeds in runs, what looks like markers and stamps, NUL, CR, 8-bit.
   private static func chunks(_ random: inout SeededGenerator) -> [Chunk] {
-    var microseconds: Int64 = [0, 5, 999_999, 1_795_340_682_095_328, 99_999_999_999_999_999].randomElement(using: &random)!
+    var microseconds: Int64 = [0, 5, 999_999, 1_795_340_682_095_328, 99_999_999_999_999_999].randomElement(
+      using: &random)!
     return (0..<random.below(12)).map { _ in
       microseconds += Int64(random.below(3) * random.below(2_000_000))
       let lineFeeds = 1 + random.below(20)
@@ -314,14 +319,15 @@ import Testing
 
   // MARK: Stamps
 
-  @Test(arguments: [
-    (0, "0.000000 "), (1, "0.000001 "), (999_999, "0.999999 "), (1_000_000, "1.000000 "), (10_000_000, "10.000000 "),
-    (1_795_340_682_095_328, "1795340682.095328 "), (9_999_999_999_999_999, "9999999999.999999 "),
-    (10_000_000_000_000_000, "10000000000.000000 "), (99_999_999_999_999_999, "99999999999.999999 "),
-    (Int64.max, "9223372036854.775807 "),
-    // A clock before the epoch is no reason to stop.
-    (-1, "0.000000 "), (Int64.min, "0.000000 "),
-  ] as [(Int64, String)])
+  @Test(
+    arguments: [
+      (0, "0.000000 "), (1, "0.000001 "), (999_999, "0.999999 "), (1_000_000, "1.000000 "), (10_000_000, "10.000000 "),
+      (1_795_340_682_095_328, "1795340682.095328 "), (9_999_999_999_999_999, "9999999999.999999 "),
+      (10_000_000_000_000_000, "10000000000.000000 "), (99_999_999_999_999_999, "99999999999.999999 "),
+      (Int64.max, "9223372036854.775807 "),
+      // A clock before the epoch is no reason to stop.
+      (-1, "0.000000 "), (Int64.min, "0.000000 "),
+    ] as [(Int64, String)])
   func stampText(microseconds: Int64, expected: String) {
     let stamp = Encoder.Stamp(microseconds: microseconds)
     let text = stamp.text.span.withUnsafeBytes { String(decoding: $0.prefix(stamp.count), as: UTF8.self) }

@@ -8,11 +8,13 @@ enum RecordingDirectory {
   }
 
   /// - Throws: 73 when a directory does not exist or is none, 77 when this user may not write to it.
-  static func check(directory: DirectoryTemplate, indexDirectory: String?) throws(StartError) {
-    if directory.hasVariables {
-      if indexDirectory == nil { try check(directory.fixedPart, option: "--dir") }
-    } else {
-      try check(directory.text, option: "--dir")
+  static func check(directory: DirectoryTemplate?, indexDirectory: String?) throws(StartError) {
+    if let directory {
+      if !directory.hasVariables {
+        try check(directory.text, option: "--dir")
+      } else if indexDirectory == nil {
+        try check(directory.fixedPart, option: "--dir")
+      }
     }
     if let indexDirectory { try check(indexDirectory, option: "--index") }
   }
@@ -31,8 +33,11 @@ enum RecordingDirectory {
       throw StartError(.cannotCreate, "\(shown) is not a directory; name one")
     }
     guard faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) == 0 else {
+      let error = Errno.current
       throw StartError(
-        .noPermission, "\(shown) is not writable: \(Errno.current.text); give this user write permission on it")
+        .noPermission,
+        "\(shown) is not writable: \(error.text); "
+          + (error.code == EROFS ? "mount its file system writable" : "give this user write permission on it"))
     }
   }
 
@@ -47,6 +52,9 @@ enum RecordingDirectory {
       let error = Errno.current
       switch error.code {
       case ELOOP: throw StartError(.cannotCreate, "'\(path)' is a symbolic link, which is never followed; remove it")
+      case EMFILE, ENFILE:
+        throw StartError(
+          .unavailable, "cannot open '\(path)': \(error.text); raise the limit of open files (LimitNOFILE=, 'ulimit -n')")
       case EACCES, EPERM, EROFS:
         throw StartError(.noPermission, "cannot open '\(path)': \(error.text); make it writable for this user")
       default:
@@ -58,6 +66,8 @@ enum RecordingDirectory {
       close(descriptor)
       throw StartError(.cannotCreate, "'\(path)' is not a regular file; remove it")
     }
+    // One that was made by other means, or moved here, is as private from now on.
+    if status.st_mode & 0o077 != 0 { fchmod(descriptor, 0o600) }
     var last = UInt8(ascii: "\n")
     if status.st_size > 0 { pread(descriptor, &last, 1, status.st_size - 1) }
     return (descriptor, path, last != UInt8(ascii: "\n"))

@@ -44,6 +44,12 @@ extension RelayLoop where R: ~Copyable {
       if rest < .max { heap.tighten(slot, to: sessions[slot].connectDeadline, in: &sessions) }
       return
     }
+    if last?.code == ECONNRESET {
+      // It was there, accepted, and broke off before the ring looked.
+      sessions[slot].serverClose = .reset
+      terminate(slot, .serverReset)
+      return
+    }
     report.say(at: now, Self.connectFailure(configuration.connect, last))
     terminate(slot, .connectFailed)
   }

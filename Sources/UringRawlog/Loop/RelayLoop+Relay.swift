@@ -217,7 +217,9 @@ extension RelayLoop where R: ~Copyable {
     // (axboe/liburing issue 1549): there each receive is armed anew.
     // A sender that was once too fast, and everybody while memory is scarce, is read in single pieces: a multishot
     // receive would bring more before it could be called back.
-    let isCautious = sessions[flow: flow].isCautious || spans.parkedBytes > Limits.parkedBytesScarce
+    let isCautious =
+      sessions[flow: flow].isCautious || spans.parkedBytes > Limits.parkedBytesScarce
+      || !memoryWaiting.isEmpty && sessions[file: flow].isRecording
     ring.receive(
       socket(flow.slot, flow.source), multishot: !isUnix(flow.slot, flow.source) && !isCautious,
       bundle: !isCautious, token: receiveToken(flow))

@@ -83,6 +83,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var restUntil: UInt64 = 0
   var memoryWaiting = SlotQueue()
   var hasMemoryReturned = false
+  /// When unused staging memory is given back, unless blocks are taken until then; 0 when there is none.
+  var trimAt: UInt64 = 0
+  var trimTakenBlocks = 0
   var firstDirty: Int32 = -1
   var lastDirty: Int32 = -1
   /// Gaps of the sessions that have any.
@@ -202,6 +205,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     // Memory and buffers that came back may have moved further sessions on.
     advanceTouched()
     flushDue()
+    if pool.idleBytes > 0 { trimIdle() }
     armAccepts()
     if isDraining { workDrain() }
   }
@@ -302,6 +306,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if index.waitingSince > 0 { next = min(next, max(index.waitingSince + flushAge, indexRetryAt)) }
     if acceptPausedUntil > 0, !isDraining { next = min(next, acceptPausedUntil) }
     if !resting.isEmpty { next = min(next, restUntil) }
+    if trimAt > 0 { next = min(next, trimAt) }
     if !starved.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
     if isDraining { next = min(next, exitDeadline > 0 ? exitDeadline : drainDeadline) }
     guard next < .max else { return nil }
@@ -384,6 +389,18 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     isAbandoning = true
     exitDeadline = now + Limits.lastWordsNanoseconds
     for slot in 0..<sessions.usedSlots where sessions[slot].phase != .free { abandon(slot) }
+  }
+
+  /// Staging memory that a burst left unused is given back when no more was needed for a while.
+  private mutating func trimIdle() {
+    let now = clock.now.nanoseconds
+    if trimAt == 0 || (now >= trimAt && trimTakenBlocks != pool.takenBlocks) {
+      trimAt = now + Limits.idleBlockNanoseconds
+      trimTakenBlocks = pool.takenBlocks
+    } else if now >= trimAt {
+      trimAt = 0
+      pool.trim()
+    }
   }
 
   /// Flows that rested for lack of memory go on.

@@ -36,6 +36,7 @@ public struct Address: Sendable, Equatable {
   private static func parse(_ text: String, leastPort: UInt16, forms: String) throws(ValueError) -> Target {
     let shown = "'\(text.escapedForMessage)'"
     guard !text.utf8.contains(0) else { throw ValueError("\(shown) holds a NUL byte") }
+    guard text.dropPrefix("fd:") == nil else { throw ValueError("\(shown): a descriptor can only be listened on") }
     if let path = text.dropPrefix("unix:") {
       guard path.hasPrefix("/") else { throw ValueError("\(shown) needs an absolute path, as in unix:/run/mail.sock") }
       guard SocketAddress(unixPath: path) != nil else {

@@ -35,7 +35,7 @@ struct Listener: Sendable {
     do throws(ValueError) {
       found = try AddressResolver.addresses(listening: address)
     } catch {
-      throw StartError(.unavailable, "cannot listen on '\(address.text)': \(error)")
+      throw StartError(.unavailable, "cannot listen on '\(address.text)': \(error); check the name and the resolver")
     }
     var listeners: [Listener] = []
     var unavailable: StartError?
@@ -88,7 +88,12 @@ struct Listener: Sendable {
       if descriptor >= 0 { _ = Glibc.close(descriptor) }
       return StartError(status, "cannot listen on '\(given.text)': \(why)")
     }
-    guard descriptor >= 0 else { throw fail(.osError, Errno.current.text) }
+    guard descriptor >= 0 else {
+      let error = Errno.current
+      throw error.isOutOfDescriptors
+        ? fail(.unavailable, "\(error.text); raise the limit of open files (LimitNOFILE=, 'ulimit -n')")
+        : fail(.osError, "\(error.text); does this machine have that kind of address?")
+    }
     var on: Int32 = 1
     var off: Int32 = 0
     let size = socklen_t(MemoryLayout<Int32>.size)
@@ -120,7 +125,7 @@ struct Listener: Sendable {
         throw fail(.unavailable, "the address is in use; stop what listens there, or choose another port")
       case EADDRNOTAVAIL:
         if unixPath.isEmpty && given.hasSeveralAddresses { throw fail(.osError, error.text) }
-        throw fail(.unavailable, "no interface of this machine has that address")
+        throw fail(.unavailable, "no interface of this machine has that address; choose one of 'ip address'")
       case EACCES, EPERM:
         throw fail(
           .noPermission,

@@ -34,7 +34,19 @@ struct SocketAddress: @unchecked Sendable {
     withUnsafeBytes(of: storage) { body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), length) }
   }
 
-  static func peer(of socket: Int32) -> SocketAddress? { ask(socket, getpeername) }
+  static func peer(of socket: Int32) -> SocketAddress? { ask(socket, getpeername) ?? peerOfEnded(socket) }
+
+  /// The peer of a connection that it has reset: getpeername(2) knows it no more, SO_PEERNAME still does. That wants the
+  /// exact length of the address.
+  private static func peerOfEnded(_ socket: Int32) -> SocketAddress? {
+    guard var address = local(of: socket), address.family != AF_UNIX else { return nil }
+    let peerName: Int32 = 28  // SO_PEERNAME of asm-generic/socket.h
+    let result = withUnsafeMutableBytes(of: &address.storage) {
+      getsockopt(socket, SOL_SOCKET, peerName, $0.baseAddress!, &address.length)
+    }
+    return result == 0 ? address : nil
+  }
+
   static func local(of socket: Int32) -> SocketAddress? { ask(socket, getsockname) }
 
   private static func ask(

@@ -42,7 +42,10 @@ struct BlockPool: ~Copyable {
   private(set) var usedBytes = 0
   /// The most that was in use at once.
   private(set) var peakBytes = 0
-  private var idleBytes = 0
+  /// Memory that is kept for the next blocks.
+  private(set) var idleBytes = 0
+  /// Blocks handed out so far.
+  private(set) var takenBlocks = 0
   private var idle = InlineArray<4, Block?>(repeating: nil)
 
   /// - Parameter limit: the most memory of all blocks in use, in bytes.
@@ -50,7 +53,9 @@ struct BlockPool: ~Copyable {
     self.limit = limit
   }
 
-  deinit {
+  deinit { freeIdle() }
+
+  private func freeIdle() {
     for sizeClass in 0..<Self.classes {
       var block = idle[sizeClass]
       while let current = block {
@@ -58,6 +63,14 @@ struct BlockPool: ~Copyable {
         UnsafeMutableRawPointer(current.header).deallocate()
       }
     }
+  }
+
+  /// Gives the memory that is kept for the next blocks back to the system.
+  mutating func trim() {
+    freeIdle()
+    idle = InlineArray(repeating: nil)
+    idleBytes = 0
+    releaseFreeMemory()
   }
 
   /// A block of the wanted class, or of the largest smaller one that both the pool and `share` still allow; nil when not
@@ -82,6 +95,7 @@ struct BlockPool: ~Copyable {
     block.header.initialize(
       to: Header(
         next: nil, capacity: Int32(bytes - MemoryLayout<Header>.stride), sizeClass: UInt8(sizeClass)))
+    takenBlocks &+= 1
     usedBytes += bytes
     peakBytes = max(peakBytes, usedBytes)
     return block

@@ -18,7 +18,7 @@ public struct DirectoryTemplate: Sendable {
   /// - Throws: `ValueError` for an unknown variable or an open `%{`.
   public init(_ text: String) throws(ValueError) {
     let shown = "'\(text.escapedForMessage)'"
-    guard !text.isEmpty else { throw ValueError("is empty: name a directory") }
+    guard !text.isEmpty else { throw ValueError("'' is empty; name a directory") }
     guard !text.utf8.contains(0) else { throw ValueError("\(shown) holds a NUL byte") }
     var pieces: [Piece] = []
     var literal = ""

@@ -90,9 +90,3 @@ struct BufferRing: ~Copyable {
     unpublished = 0
   }
 }
-
-/// Anonymous zeroed memory that costs nothing until it is touched.
-func mapMemory(_ bytes: Int) -> UnsafeMutableRawPointer? {
-  let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-  return memory == MAP_FAILED ? nil : memory
-}
