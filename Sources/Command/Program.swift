@@ -63,7 +63,8 @@ struct Program: ParsableCommand {
     for argument in arguments.prefix(while: { $0 != "--" }) {
       var name = String(argument.prefix { $0 != "=" })
       if argument.hasPrefix("-f") { name = "--filter" }
-      guard name.hasPrefix("--"), !["--listen", "--only", "--timestamps", "--boundaries", "--ip-in-name"].contains(name)
+      guard name.hasPrefix("--"),
+        !["--listen", "--only", "--timestamps", "--boundaries", "--ip-in-name"].contains(name)
       else { continue }
       if !seen.insert(name).inserted { return name }
     }

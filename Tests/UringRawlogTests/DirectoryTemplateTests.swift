@@ -72,7 +72,7 @@ import Testing
     ("/r/%{}", "'/r/%{}': unknown variable '%{}'; there are %{ip}, %{date}, %{listener} and %{local_port}"),
     ("%{IP}", "'%{IP}': unknown variable '%{IP}'; there are %{ip}, %{date}, %{listener} and %{local_port}"),
     ("%{ip }", "'%{ip }': unknown variable '%{ip }'; there are %{ip}, %{date}, %{listener} and %{local_port}"),
-    ("", "is empty: name a directory"), ("/r\u{0}/x", "'/r\\x00/x' holds a NUL byte"),
+    ("", "'' is empty; name a directory"), ("/r\u{0}/x", "'/r\\x00/x' holds a NUL byte"),
   ])
   func wrongTemplates(text: String, message: String) {
     let error = #expect(throws: ValueError.self) { try DirectoryTemplate(text) }

@@ -145,7 +145,8 @@ import Testing
     Sample(
       chunks: markerChunks, timestamps: false, boundaries: false, recording: "<<<\nfake\n>>>\n>>>\n<<<\n"),
     Sample(
-      chunks: markerChunks, timestamps: true, boundaries: false, recording: "@T <<<\n@T fake\n@T >>>\n@T >>>\n@T <<<\n"),
+      chunks: markerChunks, timestamps: true, boundaries: false,
+      recording: "@T <<<\n@T fake\n@T >>>\n@T >>>\n@T <<<\n"),
     Sample(
       chunks: markerChunks, timestamps: false, boundaries: true,
       recording: "<<<\n<<<\nfake\n>>>\n>>>\n<<<\n>>>>>>\n<<<\n\n<<<\n>>>\n"),
@@ -208,6 +209,27 @@ import Testing
     #expect(!state.insideChunk)
     let recording = String(decoding: memory[..<used], as: UTF8.self)
     #expect(recording == (byNext ? "<<<\nhalf>>>\n<<<\nnext>>>\n" : "<<<\nhalf>>>\n"))
+  }
+
+  /// What goes on behind a chunk that is closed already, since its middle is lost, is a chunk of its own.
+  @Test func aPieceWithoutItsBeginningOpensAChunk() {
+    let encoder = Encoder(timestamps: true, boundaries: true)
+    var state = Encoder.State()
+    let stamp = Encoder.Stamp(microseconds: Self.sampleMicroseconds)
+    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 200, alignment: 16)
+    defer { memory.deallocate() }
+    var used = 0
+    for (text, ends) in [("x\n", true), ("rest", false), ("", true)] {
+      let result = Array(text.utf8).withUnsafeBytes { input in
+        encoder.encode(
+          input, startsChunk: false, endsChunk: ends, stamp: stamp, state: &state,
+          into: UnsafeMutableRawBufferPointer(rebasing: memory[used...]))
+      }
+      #expect(result.isDone)
+      used += result.produced
+    }
+    let recording = String(decoding: memory[..<used], as: UTF8.self)
+    #expect(recording == "<<<\n\(Self.sampleStamp) x\n>>>\n<<<\n\(Self.sampleStamp) rest>>>\n")
   }
 
   // MARK: Any pieces, any room

@@ -334,7 +334,8 @@ import Testing
           }
           let count = 1 + random.below(piece)
           // Less may wait while memory is scarce, and nothing while there is none.
-          let limit = random.once(in: 4) ? [Limits.queuedBytesPauseScarce, 0].randomElement(using: &random)! : Self.pause
+          let limit =
+            random.once(in: 4) ? [Limits.queuedBytesPauseScarce, 0].randomElement(using: &random)! : Self.pause
           flow.received(count, pauseAbove: limit)
           model.take(count, pauseAbove: limit)
         case 5:

@@ -59,7 +59,9 @@ import Testing
     }
 
     /// Writes what surely fits the socket's buffer.
-    func write(_ bytes: [UInt8]) throws { try #require(Glibc.send(far, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count) }
+    func write(_ bytes: [UInt8]) throws {
+      try #require(Glibc.send(far, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
+    }
 
     /// Reads exactly what is known to come.
     func read(_ count: Int) throws -> [UInt8] {
@@ -89,7 +91,9 @@ import Testing
     }
   }
 
-  private func listen() throws -> Listener { try #require(try Listener.open(try Address(listening: "127.0.0.1:0")).first) }
+  private func listen() throws -> Listener {
+    try #require(try Listener.open(try Address(listening: "127.0.0.1:0")).first)
+  }
 
   /// Submits and takes until there are `count` completions. Only a kernel that does not answer takes the time.
   private func take(_ count: Int, from ring: inout KernelRing) throws -> [Completion] {
@@ -379,7 +383,9 @@ import Testing
   @Test func vectorsAreCopied() throws {
     var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
     let connections = [try Connection(), try Connection()]
-    let texts = ["first session, ", "second session, ", "rest of the first", "rest of the second"].map { Array($0.utf8) }
+    let texts = ["first session, ", "second session, ", "rest of the first", "rest of the second"].map {
+      Array($0.utf8)
+    }
     let memory = texts.map { text in
       let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: text.count, alignment: 1)
       bytes.copyBytes(from: text)
@@ -528,7 +534,8 @@ import Testing
     var ring = try KernelRing.make(entries: 16, bufferCount: 16, bufferBytes: Limits.receiveBufferBytes)
     let connections = [try Connection(), try Connection()]
     for (slot, connection) in connections.enumerated() {
-      ring.receive(connection.near, multishot: true, bundle: true, token: Token(.receiveClient, slot: slot, generation: 7))
+      ring.receive(
+        connection.near, multishot: true, bundle: true, token: Token(.receiveClient, slot: slot, generation: 7))
     }
     try ring.submitAndWait(nanoseconds: 0)
     // Another generation of the same slot is another operation.
@@ -611,11 +618,14 @@ import Testing
     let vectors = UnsafeMutableBufferPointer<iovec>.allocate(capacity: pieces)
     defer { vectors.deallocate() }
     for write in 0..<writes {
-      for piece in 0..<pieces { vectors[piece] = iovec(iov_base: memory.baseAddress! + write * pieces + piece, iov_len: 1) }
+      for piece in 0..<pieces {
+        vectors[piece] = iovec(iov_base: memory.baseAddress! + write * pieces + piece, iov_len: 1)
+      }
       ring.write(file, vectors, offset: Int64(write * pieces), token: Token(.writeOut, slot: write))
     }
     let completions = try take(writes, from: &ring)
-    #expect(Set(completions.map { $0.token.slot }).count == writes && completions.allSatisfy { Int($0.result) == pieces })
+    #expect(
+      Set(completions.map { $0.token.slot }).count == writes && completions.allSatisfy { Int($0.result) == pieces })
     #expect(directory.content("file").map { $0 == Array(memory) } == true)
   }
 
@@ -628,7 +638,8 @@ import Testing
     defer { close(at) }
     for slot in 0..<4 { ring.close(-1, token: Token(.close, slot: slot)) }
     for (slot, name) in ["first", "second"].enumerated() {
-      ring.open(at, name, flags: O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode: 0o600, token: Token(.openIn, slot: slot))
+      ring.open(
+        at, name, flags: O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode: 0o600, token: Token(.openIn, slot: slot))
     }
     let completions = try take(6, from: &ring)
     for completion in completions where completion.token.kind == .openIn && completion.result >= 0 {
@@ -770,7 +781,8 @@ import Testing
   }
 
   @Test func featuresHaveNames() {
-    #expect(KernelRing.Features.named("bundles") == .bundles && KernelRing.Features.named("multishot") == .multishotReceive)
+    #expect(
+      KernelRing.Features.named("bundles") == .bundles && KernelRing.Features.named("multishot") == .multishotReceive)
     #expect(KernelRing.Features.named("") == nil && KernelRing.Features.named("Bundles") == nil)
   }
 

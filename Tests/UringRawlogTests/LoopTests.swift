@@ -96,7 +96,8 @@ import Testing
     var random = SeededGenerator(seed: seed)
     return (0..<count).map { _ in
       let byte = UInt8(truncatingIfNeeded: random.next())
-      return (UInt8(ascii: "<") - 1...UInt8(ascii: ">")).contains(byte) || byte < 6 ? [9, 10].randomElement(using: &random)! : byte
+      return (UInt8(ascii: "<") - 1...UInt8(ascii: ">")).contains(byte) || byte < 6
+        ? [9, 10].randomElement(using: &random)! : byte
     }
   }
 
@@ -114,7 +115,8 @@ import Testing
     init(_ address: SocketAddress, bytes: Int) throws {
       self.bytes = bytes
       descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-      try #require(descriptor >= 0 && address.withPointer { bind(descriptor, $0, $1) } == 0 && listen(descriptor, 100) == 0)
+      try #require(
+        descriptor >= 0 && address.withPointer { bind(descriptor, $0, $1) } == 0 && listen(descriptor, 100) == 0)
       Thread.detachNewThread { self.acceptAll() }
     }
 
@@ -140,7 +142,9 @@ import Testing
     }
 
     private func serve(_ peer: Peer) {
-      guard let first = peer.receive(atMost: 1), let kind = first.first.flatMap(Conversation.init(rawValue:)) else { return }
+      guard let first = peer.receive(atMost: 1), let kind = first.first.flatMap(Conversation.init(rawValue:)) else {
+        return
+      }
       switch kind {
       case .echo, .silent:
         guard peer.send(answer(first)[...]) else { return }
@@ -156,7 +160,8 @@ import Testing
   }
 
   /// One client from connecting to closing.
-  private static func talk(_ conversation: Conversation, to address: SocketAddress, seed: UInt64, most: Int) -> Account {
+  private static func talk(_ conversation: Conversation, to address: SocketAddress, seed: UInt64, most: Int) -> Account
+  {
     var random = SeededGenerator(seed: seed)
     let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     defer { close(descriptor) }

@@ -16,22 +16,24 @@ import Testing
     return text.text
   }
 
-  @Test(arguments: [
-    (0, 0, "0.0.0.0"), (0xFFFF_FFFF, 65535, "255.255.255.255"), (0x7F00_0001, 143, "127.0.0.1"),
-    (0xC0A8_0A64, 1, "192.168.10.100"), (0x0102_0304, 25, "1.2.3.4"),
-  ] as [(UInt32, UInt16, String)])
+  @Test(
+    arguments: [
+      (0, 0, "0.0.0.0"), (0xFFFF_FFFF, 65535, "255.255.255.255"), (0x7F00_0001, 143, "127.0.0.1"),
+      (0xC0A8_0A64, 1, "192.168.10.100"), (0x0102_0304, 25, "1.2.3.4"),
+    ] as [(UInt32, UInt16, String)])
   func ipv4(address: UInt32, port: UInt16, expected: String) {
     let peer = PeerAddress(ipv4: address, port: port)
     #expect(host(peer) == expected && text(peer) == "\(expected):\(port)")
   }
 
-  @Test(arguments: [
-    (0, 0, "::"), (0, 1, "::1"), (0x2001_0DB8_0000_0000, 1, "2001:db8::1"),
-    (UInt64.max, UInt64.max, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-    (0x2001_0DB8_0001_0002, 0x0003_0004_0005_0006, "2001:db8:1:2:3:4:5:6"), (0xFE80_0000_0000_0000, 0xA, "fe80::a"),
-    // Only ::ffff:0:0/96 is IPv4-mapped.
-    (0, 0xFFFE_0102_0304, "::fffe:102:304"), (1, 0xFFFF_0102_0304, "::1:0:ffff:102:304"),
-  ] as [(UInt64, UInt64, String)])
+  @Test(
+    arguments: [
+      (0, 0, "::"), (0, 1, "::1"), (0x2001_0DB8_0000_0000, 1, "2001:db8::1"),
+      (UInt64.max, UInt64.max, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+      (0x2001_0DB8_0001_0002, 0x0003_0004_0005_0006, "2001:db8:1:2:3:4:5:6"), (0xFE80_0000_0000_0000, 0xA, "fe80::a"),
+      // Only ::ffff:0:0/96 is IPv4-mapped.
+      (0, 0xFFFE_0102_0304, "::fffe:102:304"), (1, 0xFFFF_0102_0304, "::1:0:ffff:102:304"),
+    ] as [(UInt64, UInt64, String)])
   func ipv6(high: UInt64, low: UInt64, expected: String) {
     let peer = PeerAddress(ipv6: high, low, port: 993)
     #expect(peer.family == .ipv6 && host(peer) == expected && text(peer) == "[\(expected)]:993")
@@ -96,7 +98,7 @@ import Testing
   @Test func fromRealSockets() throws {
     var pair: [Int32] = [-1, -1]
     try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair) == 0)
-    defer { pair.forEach { close($0) } }
+    defer { for end in pair { close(end) } }
     #expect(SocketAddress.peer(of: pair[0])?.peer == .unix)
     #expect(SocketAddress.peer(of: pair[0])?.unixPath == "")
     #expect(SocketAddress.local(of: pair[0])?.peer == .unix)

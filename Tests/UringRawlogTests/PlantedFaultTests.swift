@@ -11,7 +11,8 @@ import Testing
   private func run(_ fault: FaultyRing.Fault, seed: UInt64) throws -> [String]? {
     var random = SeededGenerator(seed: seed)
     let world = SimulatedWorld(
-      seed: seed, bufferCount: 8, bufferBytes: [100, 1000].randomElement(using: &random)!, hasBundles: random.once(in: 2))
+      seed: seed, bufferCount: 8, bufferBytes: [100, 1000].randomElement(using: &random)!,
+      hasBundles: random.once(in: 2))
     func script() -> [UInt8] { (0..<200 + random.below(3000)).map { _ in UInt8(truncatingIfNeeded: random.next()) } }
     var servers: [SimulatedWorld.Peer] = []
     let clients = (1...3).map { number in

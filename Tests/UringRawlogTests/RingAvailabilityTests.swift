@@ -34,7 +34,8 @@ import Testing
   func aFilter(code: Int32) {
     let text = explain(code, seccomp: true)
     for word in [
-      "seccomp", "io_uring_setup", "io_uring_enter", "io_uring_register", "--security-opt seccomp=", "SystemCallFilter=",
+      "seccomp", "io_uring_setup", "io_uring_enter", "io_uring_register", "--security-opt seccomp=",
+      "SystemCallFilter=",
       Errno(code).text,
     ] {
       #expect(text.contains(word), "\(word)")

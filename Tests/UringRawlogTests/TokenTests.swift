@@ -8,7 +8,8 @@ import Testing
   @Test func everyKindSlotAndGenerationComesBack() {
     #expect(Self.kinds.count > 10)
     for kind in Self.kinds {
-      for slot in [0, 1, 255, 256, 65535, 65536, Limits.sessionsMaximum - 1, Limits.sessionsMaximum * 2 - 1, 0xFF_FFFF] {
+      for slot in [0, 1, 255, 256, 65535, 65536, Limits.sessionsMaximum - 1, Limits.sessionsMaximum * 2 - 1, 0xFF_FFFF]
+      {
         for generation in [0, 1, 0x7FFF_FFFF, 0x8000_0000, UInt32.max] as [UInt32] {
           let token = Token(rawValue: Token(kind, slot: slot, generation: generation).rawValue)
           #expect(token.kind == kind && token.slot == slot && token.generation == generation)

@@ -16,25 +16,31 @@ import Testing
   ])
   func notSizes(text: String) {
     let error = #expect(throws: ValueError.self) { try Values.size(text) }
-    #expect(error?.description == "'\(text.escapedForMessage)' is not a size; write a number with K, M or G, such as 64M")
+    #expect(
+      error?.description == "'\(text.escapedForMessage)' is not a size; write a number with K, M or G, such as 64M")
   }
 
-  @Test(arguments: ["9223372036854775808", "99999999999999999999999", "9223372036854775807K", "9007199254740992K", "8589934592G"])
+  @Test(arguments: [
+    "9223372036854775808", "99999999999999999999999", "9223372036854775807K", "9007199254740992K", "8589934592G",
+  ])
   func sizesThatAreTooLarge(text: String) {
     let error = #expect(throws: ValueError.self) { try Values.size(text) }
     #expect(error?.description == "'\(text)' is too large")
   }
 
-  @Test(arguments: [
-    ("0", 0), ("0s", 0), ("00", 0), ("1ms", 1_000_000), ("1500ms", 1_500_000_000), ("30s", 30_000_000_000),
-    ("35m", 2_100_000_000_000), ("2h", 7_200_000_000_000), ("1d", 86_400_000_000_000),
-    ("26687d", 26687 * 86_400_000_000_000),
-  ] as [(String, UInt64)])
+  @Test(
+    arguments: [
+      ("0", 0), ("0s", 0), ("00", 0), ("1ms", 1_000_000), ("1500ms", 1_500_000_000), ("30s", 30_000_000_000),
+      ("35m", 2_100_000_000_000), ("2h", 7_200_000_000_000), ("1d", 86_400_000_000_000),
+      ("26687d", 26687 * 86_400_000_000_000),
+    ] as [(String, UInt64)])
   func durations(text: String, expected: UInt64) throws {
     #expect(try Values.duration(text) == expected)
   }
 
-  @Test(arguments: ["", "5", "s", "-1s", "+1s", "1.5s", "10 s", "10S", "10min", "10us", "0x1s", "1s ", "1m30s", "\u{0661}s"])
+  @Test(arguments: [
+    "", "5", "s", "-1s", "+1s", "1.5s", "10 s", "10S", "10min", "10us", "0x1s", "1s ", "1m30s", "\u{0661}s",
+  ])
   func notDurations(text: String) {
     let error = #expect(throws: ValueError.self) { try Values.duration(text) }
     #expect(

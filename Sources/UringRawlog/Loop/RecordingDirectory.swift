@@ -54,7 +54,8 @@ enum RecordingDirectory {
       case ELOOP: throw StartError(.cannotCreate, "'\(path)' is a symbolic link, which is never followed; remove it")
       case EMFILE, ENFILE:
         throw StartError(
-          .unavailable, "cannot open '\(path)': \(error.text); raise the limit of open files (LimitNOFILE=, 'ulimit -n')")
+          .unavailable,
+          "cannot open '\(path)': \(error.text); raise the limit of open files (LimitNOFILE=, 'ulimit -n')")
       case EACCES, EPERM, EROFS:
         throw StartError(.noPermission, "cannot open '\(path)': \(error.text); make it writable for this user")
       default:

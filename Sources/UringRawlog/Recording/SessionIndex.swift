@@ -46,12 +46,13 @@ struct SessionIndex: ~Copyable {
   /// What is written from now on goes to another file. Only while no write is under way.
   mutating func startsAnew(endsTorn: Bool) {
     assert(!isWriting)
+    // A line that was torn in the old file follows whole, without the line feed that was to end it there.
+    if offset < writing.count, writing.span[offset] == UInt8(ascii: "\n") { offset += 1 }
     if offset < writing.count {
-      // A line that was torn in the old file follows whole; its line feed in front is needed only after a torn one.
-      if writing.span[offset] == UInt8(ascii: "\n"), offset + 1 < writing.count { offset += 1 }
       if endsTorn { offset -= 1 }
     } else {
       self.endsTorn = endsTorn
+      if pending.count == 0 { waitingSince = 0 }
     }
   }
 
