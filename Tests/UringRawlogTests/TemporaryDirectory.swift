@@ -15,8 +15,19 @@ final class TemporaryDirectory: Sendable {
 
   deinit { try? FileManager.default.removeItem(atPath: path) }
 
-  /// The content of a file; nil when there is none.
-  func content(_ name: String) -> [UInt8]? { FileManager.default.contents(atPath: "\(path)/\(name)").map { Array($0) } }
+  /// The content of a file; nil when there is none. (FileManager.contents leaks.)
+  func content(_ name: String) -> [UInt8]? {
+    let descriptor = openFile("\(path)/\(name)", flags: O_RDONLY)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var part = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count = read(descriptor, &part, part.count)
+      guard count > 0 else { return bytes }
+      bytes += part[..<count]
+    }
+  }
 
   var names: Set<String> { Set((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []) }
 }
