@@ -14,7 +14,7 @@ struct RelayCommand: ParsableCommand {
       Recordings hold everything that was sent, passwords included: keep the directory private.
 
       Sizes take K, M, G (of 1024); durations a unit: ms, s, m, h, d. SIGTERM or SIGINT ends after the sessions have \
-      drained, a second one at once; SIGHUP resolves --connect again.
+      drained, a second one at once; SIGHUP resolves --connect again and opens the index again.
       """)
 
   @OptionGroup var options: RelayOptions

@@ -77,8 +77,9 @@ public enum Relay {
       // Sessions that only wait for their disk must not take the place of new ones.
       maxSlots: min(fitting, configuration.maxSessions * 2),
       signals: signals, wake: wake, messages: STDERR_FILENO,
-      reopenIndex: {
-        (try? RecordingDirectory.openIndex(configuration)).map { ($0.descriptor, $0.endsTorn) }
+      reopenIndex: { () throws(StartError) in
+        let opened = try RecordingDirectory.openIndex(configuration)
+        return (opened.descriptor, opened.endsTorn)
       }, resolve: { resolution.begin() }, resolved: { resolution.take() })
     do throws(Errno) {
       var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)

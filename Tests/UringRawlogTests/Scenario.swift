@@ -39,7 +39,7 @@ struct Scenario {
     configuration.idleNanoseconds = random.once(in: 6) ? Self.shortIdleNanoseconds : 0
     configuration.connectNanoseconds = 1_000_000_000
     self.configuration = configuration
-    maxSessions = random.once(in: 3) ? 1 + random.below(4) : 2000
+    maxSessions = random.once(in: 3) ? 1 + random.below(4) : 3 * Limits.backlog
 
     world.faults.enterFails = random.once(in: 2) ? 20 : 0
     world.faults.multishotEnds = 1 + random.below(10)

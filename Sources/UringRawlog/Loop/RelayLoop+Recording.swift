@@ -374,6 +374,7 @@ extension RelayLoop where R: ~Copyable {
         write(flow)
       }
     }
+    if isIndexReopenWanted, !index.isWriting { reopenIndex() }
     if index.waitingSince > 0, isDraining || now >= index.waitingSince + flushAge { writeIndex() }
   }
 
@@ -585,7 +586,6 @@ extension RelayLoop where R: ~Copyable {
   }
 
   mutating func writeIndex() {
-    if isIndexReopenWanted, !index.isWriting { reopenIndex() }
     guard clock.now.nanoseconds >= indexRetryAt, let bytes = index.nextWrite() else { return }
     // The file is open for appending: the kernel chooses the place.
     ring.write(environment.index, bytes, offset: -1, token: Token(.indexWrite))
@@ -594,10 +594,14 @@ extension RelayLoop where R: ~Copyable {
   /// The file by the index's path may be another one now: moved away for rotation, or gone with its directory.
   private mutating func reopenIndex() {
     isIndexReopenWanted = false
-    guard let opened = environment.reopenIndex() else { return }
-    ring.close(environment.index, token: Token(.close))
-    environment.index = opened.descriptor
-    index.startsAnew(endsTorn: opened.endsTorn)
+    do throws(StartError) {
+      let opened = try environment.reopenIndex()
+      ring.close(environment.index, token: Token(.close))
+      environment.index = opened.descriptor
+      index.startsAnew(endsTorn: opened.endsTorn)
+    } catch {
+      report.say("\(error.message); its lines go on into the file that was open")
+    }
   }
 
   mutating func indexWritten(_ completion: Completion) {

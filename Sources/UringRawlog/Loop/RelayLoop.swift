@@ -26,7 +26,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     var wake: Int32 = -1
     var messages: Int32 = -1
     /// Opens the index again, by its path: the descriptor, and whether the file ends in a torn line.
-    var reopenIndex: () -> (descriptor: Int32, endsTorn: Bool)? = { nil }
+    var reopenIndex: () throws(StartError) -> (descriptor: Int32, endsTorn: Bool) = { () throws(StartError) in
+      throw StartError(.cannotCreate, "the index cannot be opened again")
+    }
     /// Begins to resolve the server's name again, without waiting; `wake` becomes readable when it is done.
     var resolve: () -> Void = {}
     /// The addresses that were resolved last, or why there are none.
@@ -163,6 +165,16 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   }
 
   deinit {
+    // Sessions that were given up at a forced end still hold their blocks.
+    for slot in 0..<sessions.usedSlots where sessions[slot].phase != .free {
+      for direction in 0..<2 {
+        var block = sessions[file: FlowIndex(rawValue: slot << 1 | direction)].first
+        while let current = block {
+          block = current.header.pointee.next
+          current.deallocate()
+        }
+      }
+    }
     batch.deallocate()
     vectors.deallocate()
     signalBytes.deallocate()

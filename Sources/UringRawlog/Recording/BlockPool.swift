@@ -32,6 +32,8 @@ struct BlockPool: ~Copyable {
       UnsafeMutableRawBufferPointer(
         start: bytes + Int(header.pointee.used), count: Int(header.pointee.capacity - header.pointee.used))
     }
+    func deallocate() { UnsafeMutableRawPointer(header).deallocate() }
+
     var memoryBytes: Int { Limits.blockBytes[Int(header.pointee.sizeClass)] }
   }
 
@@ -60,7 +62,7 @@ struct BlockPool: ~Copyable {
       var block = idle[sizeClass]
       while let current = block {
         block = current.header.pointee.next
-        UnsafeMutableRawPointer(current.header).deallocate()
+        current.deallocate()
       }
     }
   }
@@ -106,7 +108,7 @@ struct BlockPool: ~Copyable {
     let sizeClass = Int(block.header.pointee.sizeClass)
     usedBytes -= bytes
     guard idleBytes + bytes <= Limits.idleBlockBytes else {
-      UnsafeMutableRawPointer(block.header).deallocate()
+      block.deallocate()
       return
     }
     block.header.pointee.next = idle[sizeClass]
