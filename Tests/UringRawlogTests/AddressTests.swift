@@ -51,6 +51,12 @@ import Testing
     }
   }
 
+  @Test(arguments: ["fd:3", "fd:", "fd:x"])
+  func descriptorsAreForListeningOnly(text: String) {
+    let error = #expect(throws: ValueError.self) { try Address(connecting: text) }
+    #expect(error?.description == "'\(text)': a descriptor can only be listened on")
+  }
+
   @Test(arguments: [
     "host:", "host:x", "host:65536", "host:-1", "host:+1", "host:1 ", ":", "host:1.5", "host:\u{0661}", "[::1]:",
   ])

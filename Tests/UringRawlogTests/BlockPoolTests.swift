@@ -119,8 +119,34 @@ import Testing
     #expect(used == 0 && peak == count * bytes(3))
   }
 
+  /// What is kept for the next time can be given up at any time; what is in use stays.
+  @Test func trimmingFreesWhatIsIdle() throws {
+    var pool = BlockPool(limit: 1 << 20)
+    let held = try found(pool.take(1, share: .max))
+    held.room.copyBytes(from: [7, 8, 9])
+    for sizeClass in 0..<BlockPool.classes {
+      let block = try found(pool.take(sizeClass, share: .max))
+      pool.giveBack(block)
+    }
+    let idle = pool.idleBytes
+    #expect(idle == (0..<BlockPool.classes).map { bytes($0) }.reduce(0, +))
+    for _ in 0..<2 {
+      pool.trim()
+      let (idle, used) = (pool.idleBytes, pool.usedBytes)
+      #expect(idle == 0 && used == bytes(1) && Array(held.room.prefix(3)) == [7, 8, 9])
+    }
+    for sizeClass in 0..<BlockPool.classes {
+      let block = try found(pool.take(sizeClass, share: .max))
+      #expect(block.memoryBytes == bytes(sizeClass) && block != held)
+      pool.giveBack(block)
+    }
+    pool.giveBack(held)
+    let (used, taken) = (pool.usedBytes, pool.takenBlocks)
+    #expect(used == 0 && taken == 2 * BlockPool.classes + 1)
+  }
+
   /// Blocks in use never share memory, and the accounts are right, whatever the order.
-  @Test func agreesWithAModel() {
+  @Test func agreesWithAModel() throws {
     for seed in 1...UInt64(10) {
       var random = SeededGenerator(seed: seed)
       let limit = Limits.logMemoryMinimum + random.below(1 << 20)
@@ -134,7 +160,7 @@ import Testing
           let share = random.once(in: 3) ? random.below(300 << 10) : .max
           let fitting = (0...wanted).last { bytes($0) <= min(share, limit - used) }
           let block = pool.take(wanted, share: share)
-          #expect(block.map { Int($0.header.pointee.sizeClass) } == fitting, "seed \(seed)")
+          try #require(block.map { Int($0.header.pointee.sizeClass) } == fitting, "seed \(seed)")
           if let block {
             let mark = UInt8(truncatingIfNeeded: random.next())
             block.room.copyBytes(from: [mark, mark])
@@ -144,17 +170,17 @@ import Testing
           }
         } else if !held.isEmpty {
           let (block, mark) = held.remove(at: random.below(held.count))
-          #expect(block.room[0] == mark && block.room[1] == mark && block.room[block.room.count - 1] == mark)
+          try #require(block.room[0] == mark && block.room[1] == mark && block.room[block.room.count - 1] == mark)
           used -= block.memoryBytes
           pool.giveBack(block)
         }
         peak = max(peak, used)
         let (poolUsed, poolPeak) = (pool.usedBytes, pool.peakBytes)
-        #expect(poolUsed == used && poolPeak == peak && used <= limit, "seed \(seed)")
+        try #require(poolUsed == used && poolPeak == peak && used <= limit, "seed \(seed)")
       }
       for (block, _) in held { pool.giveBack(block) }
       let end = pool.usedBytes
-      #expect(end == 0)
+      try #require(end == 0)
     }
   }
 }

@@ -26,7 +26,7 @@ extension Bytes {
     #expect(count == content.count && otherText == "other")
   }
 
-  @Test func growingKeepsTheContent() {
+  @Test func growingKeepsTheContent() throws {
     for seed in 1...UInt64(20) {
       var random = SeededGenerator(seed: seed)
       var bytes = Bytes(capacity: 1 + random.below(4))
@@ -55,7 +55,7 @@ extension Bytes {
           bytes.reserve(random.below(100))
         }
         let isSame = bytes.span.elementsEqual(model)
-        #expect(isSame, "seed \(seed)")
+        try #require(isSame, "seed \(seed)")
       }
     }
   }

@@ -66,29 +66,29 @@ import Testing
           }
         }
         let (count, earliest) = (heap.count, heap.earliest)
-        #expect(count == model.count && earliest == model.values.min(), "seed \(seed)")
+        try #require(count == model.count && earliest == model.values.min(), "seed \(seed)")
         if earliest != nil {
           let slot = heap.earliestSlot
-          #expect(model[slot] == earliest, "seed \(seed)")
+          try #require(model[slot] == earliest, "seed \(seed)")
         }
       }
       // Each session knows its place: no two the same, none without a deadline.
       var places: Set<Int32> = []
       for slot in 0..<capacity {
         let place = sessions[slot].heapPlace
-        #expect((place >= 0) == (model[slot] != nil), "seed \(seed)")
-        if place >= 0 { #expect(places.insert(place).inserted && Int(place) < model.count, "seed \(seed)") }
+        try #require((place >= 0) == (model[slot] != nil), "seed \(seed)")
+        if place >= 0 { try #require(places.insert(place).inserted && Int(place) < model.count, "seed \(seed)") }
       }
       // And they come up in order.
       var last: UInt64 = 0
       while let earliest = heap.earliest {
-        #expect(earliest >= last, "seed \(seed)")
+        try #require(earliest >= last, "seed \(seed)")
         last = earliest
         let slot = heap.earliestSlot
-        #expect(model.removeValue(forKey: slot) == earliest, "seed \(seed)")
+        try #require(model.removeValue(forKey: slot) == earliest, "seed \(seed)")
         heap.remove(slot, in: &sessions)
       }
-      #expect(model.isEmpty)
+      try #require(model.isEmpty)
     }
   }
 }

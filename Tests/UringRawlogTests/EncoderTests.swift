@@ -254,7 +254,7 @@ import Testing
   }
 
   @Test(arguments: [false, true], [false, true])
-  func theRecordingDependsOnBytesStampsAndChunksOnly(timestamps: Bool, boundaries: Bool) {
+  func theRecordingDependsOnBytesStampsAndChunksOnly(timestamps: Bool, boundaries: Bool) throws {
     let encoder = Encoder(timestamps: timestamps, boundaries: boundaries)
     for seed in 1...UInt64(150) {
       var random = SeededGenerator(seed: seed)
@@ -262,7 +262,7 @@ import Testing
       let reference = Reference(chunks, encoder)
 
       let whole = encode(chunks, encoder)
-      #expect(whole.map { Array($0.joined()) } == reference.bytes, "seed \(seed), in one piece")
+      try #require(whole.map { Array($0.joined()) } == reference.bytes, "seed \(seed), in one piece")
 
       let most = 1 + random.below(50)
       let rooms: [() -> Int] = [
@@ -271,7 +271,7 @@ import Testing
       for (number, room) in rooms.enumerated() {
         var cuts = SeededGenerator(seed: seed ^ 0xFFFF)
         let pieces = encode(chunks, encoder, cut: { _ in 1 + cuts.below(most) }, room: room)
-        #expect(pieces.map { Array($0.joined()) } == reference.bytes, "seed \(seed), rooms \(number)")
+        try #require(pieces.map { Array($0.joined()) } == reference.bytes, "seed \(seed), rooms \(number)")
         // No room begins inside a stamp or a marker, or between a stamp and its byte.
         var place = 0
         for piece in pieces ?? [] {
@@ -284,7 +284,7 @@ import Testing
     }
   }
 
-  @Test func encodingTakesNothingWithoutRoomAndLosesNothing() {
+  @Test func encodingTakesNothingWithoutRoomAndLosesNothing() throws {
     let encoder = Encoder(timestamps: true, boundaries: true)
     let stamp = Encoder.Stamp(microseconds: Self.sampleMicroseconds)
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: Encoder.leastOutput, alignment: 16)
@@ -296,9 +296,9 @@ import Testing
           $0, startsChunk: true, endsChunk: true, stamp: stamp, state: &state,
           into: UnsafeMutableRawBufferPointer(rebasing: memory[..<room]))
       }
-      #expect(result.produced <= room)
-      #expect((result.consumed > 0) == (room == Encoder.leastOutput), "room \(room)")
-      #expect(state.insideChunk == (result.consumed > 0))
+      try #require(result.produced <= room)
+      try #require((result.consumed > 0) == (room == Encoder.leastOutput), "room \(room)")
+      try #require(state.insideChunk == (result.consumed > 0))
     }
   }
 

@@ -209,7 +209,7 @@ import Testing
     }
     address = SocketAddress()
     let completions = try take(3, from: &ring)
-    #expect(try one(.connect, of: completions, slot: 0).result == 0)
+    try #require(try one(.connect, of: completions, slot: 0).result == 0)
     #expect(try one(.connect, of: completions, slot: 1).error == Errno(ECONNREFUSED))
     #expect(try one(.connect, of: completions, slot: 2).error == Errno(ENOENT))
     let (peer, port) = (ring.peerAddress(of: sockets[0]), ring.localPort(of: sockets[0]))

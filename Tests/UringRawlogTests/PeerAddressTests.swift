@@ -104,4 +104,44 @@ import Testing
     #expect(SocketAddress.local(of: pair[0])?.peer == .unix)
     #expect(SocketAddress.peer(of: -1) == nil)
   }
+
+  /// A connection that its peer has reset already still knows who that was.
+  @Test func afterAReset() throws {
+    let listener = try #require(try Listener.open(try Address(listening: "127.0.0.1:0")).first)
+    defer { listener.close() }
+    let target = try #require(SocketAddress.local(of: listener.descriptor))
+    let client = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    try #require(target.withPointer { connect(client, $0, $1) } == 0)
+    let port = try #require(SocketAddress.local(of: client)?.peer.port)
+    let accepted = accept(listener.descriptor, nil, nil)
+    try #require(accepted >= 0)
+    defer { close(accepted) }
+    var linger = linger(l_onoff: 1, l_linger: 0)
+    setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<linger>.size))
+    close(client)
+    // The reset is there as soon as a receive says so.
+    var byte: UInt8 = 0
+    #expect(recv(accepted, &byte, 1, 0) == -1 && errno == ECONNRESET)
+    #expect(SocketAddress.peer(of: accepted)?.peer == PeerAddress(ipv4: 0x7F00_0001, port: port))
+  }
+
+  // MARK: Whether a relay would connect to itself
+
+  private func socketAddress(_ text: String) throws -> SocketAddress {
+    try #require(try AddressResolver.addresses(connecting: try Address(connecting: text)).first)
+  }
+
+  @Test(arguments: [
+    ("127.0.0.1:143", "127.0.0.1:143", true), ("127.0.0.1:143", "127.0.0.1:144", false),
+    ("127.0.0.1:143", "127.0.0.2:143", false), ("0.0.0.0:143", "127.0.0.1:143", true),
+    ("0.0.0.0:143", "127.9.9.9:143", true), ("0.0.0.0:143", "192.0.2.1:143", false),
+    ("0.0.0.0:143", "[::1]:143", false), ("[::]:143", "[::1]:143", true), ("[::]:143", "127.0.0.1:143", true),
+    ("[::]:143", "127.0.0.1:144", false), ("[::]:143", "[2001:db8::1]:143", false), ("[::1]:143", "[::1]:143", true),
+    ("[::1]:143", "127.0.0.1:143", false), ("unix:/a", "unix:/a", true), ("unix:/a", "unix:/b", false),
+    ("unix:/a", "127.0.0.1:143", false), ("127.0.0.1:143", "unix:/a", false),
+  ])
+  func reaching(listening: String, connecting: String, expected: Bool) throws {
+    let here = try socketAddress(listening)
+    #expect(here.reaches(try socketAddress(connecting)) == expected)
+  }
 }

@@ -95,9 +95,9 @@ import Testing
       table[slot].number = UInt64(number)
       for direction in [Direction.in, .out] {
         let index = FlowIndex(slot, direction)
-        #expect(index.slot == slot && index.direction == direction && index.reverse.reverse == index)
-        #expect(index.reverse.slot == slot && index.reverse.direction == direction.reverse)
-        #expect(index.source == (direction == .in ? .client : .server) && index.sink != index.source)
+        try #require(index.slot == slot && index.direction == direction && index.reverse.reverse == index)
+        try #require(index.reverse.slot == slot && index.reverse.direction == direction.reverse)
+        try #require(index.source == (direction == .in ? .client : .server) && index.sink != index.source)
         table[flow: index].received(1 + index.rawValue, pauseAbove: .max)
         table[queue: index].base = UInt64(index.rawValue)
         table[file: index].position = UInt64(index.rawValue)
@@ -105,12 +105,12 @@ import Testing
     }
     for slot in 0..<50 {
       let number = table[slot].number
-      #expect(number == UInt64(slot))
+      try #require(number == UInt64(slot))
       for direction in [Direction.in, .out] {
         let index = FlowIndex(slot, direction)
         let (received, base) = (table[flow: index].received, table[queue: index].base)
         let position = table[file: index].position
-        #expect(received == UInt64(1 + index.rawValue) && base == UInt64(index.rawValue) && position == base)
+        try #require(received == UInt64(1 + index.rawValue) && base == UInt64(index.rawValue) && position == base)
       }
     }
   }
@@ -128,7 +128,7 @@ import Testing
         if random.below(100) < 55 {
           let expected = free.popLast() ?? (used < capacity ? used : nil)
           let slot = table.add()
-          #expect(slot == expected, "seed \(seed)")
+          try #require(slot == expected, "seed \(seed)")
           guard let slot else { continue }
           used = max(used, slot + 1)
           table[slot].phase = .connecting
@@ -140,15 +140,15 @@ import Testing
           free.append(slot)
         }
         let (count, usedSlots) = (table.count, table.usedSlots)
-        #expect(count == live.count && usedSlots == used, "seed \(seed)")
+        try #require(count == live.count && usedSlots == used, "seed \(seed)")
       }
       for token in live.values {
         let isCurrent = table.isCurrent(token)
-        #expect(isCurrent, "seed \(seed)")
+        try #require(isCurrent, "seed \(seed)")
       }
       for token in stale {
         let isCurrent = table.isCurrent(token)
-        #expect(!isCurrent, "seed \(seed)")
+        try #require(!isCurrent, "seed \(seed)")
       }
     }
   }

@@ -3,7 +3,7 @@ import Testing
 @testable import UringRawlog
 
 @Suite struct SlotQueueTests {
-  @Test func agreesWithAnArray() {
+  @Test func agreesWithAnArray() throws {
     for seed in 1...UInt64(20) {
       var random = SeededGenerator(seed: seed)
       var queue = SlotQueue(capacity: 1 << random.below(4))
@@ -20,33 +20,33 @@ import Testing
           let first = queue.first
           let removed = queue.removeFirst()
           let expected = model.removeFirst()
-          #expect(first == expected && removed == expected)
+          try #require(first == expected && removed == expected)
         }
         most = max(most, model.count)
         let count = queue.count
         let isEmpty = queue.isEmpty
-        #expect(count == model.count && isEmpty == model.isEmpty)
+        try #require(count == model.count && isEmpty == model.isEmpty)
       }
-      #expect(most > 16)
+      try #require(most > 16)
     }
   }
 
   /// Growing in the middle of a wrap keeps the order.
   @Test(arguments: 0..<8)
-  func growsWhileWrapped(removed: Int) {
+  func growsWhileWrapped(removed: Int) throws {
     var queue = SlotQueue(capacity: 8)
     for value in 0..<8 { queue.append(UInt64(value)) }
     for value in 0..<removed {
       let first = queue.removeFirst()
-      #expect(first == UInt64(value))
+      try #require(first == UInt64(value))
     }
     for value in 8..<30 { queue.append(UInt64(value)) }
     for value in removed..<30 {
       let first = queue.removeFirst()
-      #expect(first == UInt64(value))
+      try #require(first == UInt64(value))
     }
     let isEmpty = queue.isEmpty
-    #expect(isEmpty)
+    try #require(isEmpty)
   }
 
   @Test func holdsEveryValue() {

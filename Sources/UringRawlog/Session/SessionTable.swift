@@ -20,15 +20,17 @@ struct SessionTable: ~Copyable {
   ///
   /// - Parameter capacity: how many sessions there can be at once.
   static func make(capacity: Int) throws(Errno) -> SessionTable {
-    func reserve<Element>(_ type: Element.Type, _ count: Int) throws(Errno) -> UnsafeMutablePointer<Element> {
-      guard let memory = mapMemory(count * MemoryLayout<Element>.stride) else { throw Errno(ENOMEM) }
-      return memory.bindMemory(to: type, capacity: count)
-    }
+    guard let sessions = reserve(Session.self, capacity), let flows = reserve(Flow.self, capacity * 2),
+      let queues = reserve(SpanTable.Queue.self, capacity * 2), let files = reserve(RecordingFile.self, capacity * 2),
+      let generations = reserve(UInt32.self, capacity), let freeSlots = reserve(Int32.self, capacity)
+    else { throw Errno(ENOMEM) }
     return SessionTable(
-      capacity: capacity, sessions: try reserve(Session.self, capacity), flows: try reserve(Flow.self, capacity * 2),
-      queues: try reserve(SpanTable.Queue.self, capacity * 2),
-      files: try reserve(RecordingFile.self, capacity * 2), generations: try reserve(UInt32.self, capacity),
-      freeSlots: try reserve(Int32.self, capacity))
+      capacity: capacity, sessions: sessions, flows: flows, queues: queues, files: files, generations: generations,
+      freeSlots: freeSlots)
+  }
+
+  private static func reserve<Element>(_ type: Element.Type, _ count: Int) -> UnsafeMutablePointer<Element>? {
+    mapMemory(count * MemoryLayout<Element>.stride)?.bindMemory(to: type, capacity: count)
   }
 
   private init(
@@ -107,7 +109,7 @@ struct SessionTable: ~Copyable {
   /// Gives a slot back; tokens that were made for it are stale from now on.
   mutating func remove(_ slot: Int) {
     sessions[slot].phase = .free
-    generations[slot] &+= 1
+    (generations + slot).pointee &+= 1
     freeSlots[freeCount] = Int32(slot)
     freeCount += 1
     count -= 1
