@@ -38,7 +38,8 @@ check:
 
 sanitize:
 	$(SWIFT) test --disable-xctest --sanitize=address --scratch-path .build-address
-	$(SWIFT) test --disable-xctest --sanitize=thread --scratch-path .build-thread
+	# The thread sanitizer does not see the locking of Synchronization.Mutex, with which LoopTests' threads talk.
+	$(SWIFT) test --disable-xctest --sanitize=thread --scratch-path .build-thread --skip LoopTests
 
 format:
 	$(SWIFT) format format --in-place --recursive Sources Tests Package.swift

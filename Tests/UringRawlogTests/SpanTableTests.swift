@@ -237,7 +237,7 @@ import Testing
       content += UnsafeRawBufferPointer(start: entry.memory, count: Int(entry.count))
       span = entry.next
     }
-    #expect(content == stream)
+    #expect(firstDifference(content, stream) == nil)
     // No message is split, so a few bytes at the end of the first piece may stay unused.
     #expect(pieces.count == 2 && pieces[0] > Limits.parkedPieceBytes - 9)
     let (parked, held) = (spans.parkedBytes, spans.buffersHeld)

@@ -29,5 +29,9 @@ final class TemporaryDirectory: Sendable {
     }
   }
 
-  var names: Set<String> { Set((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []) }
+  var names: Set<String> { names(in: "") }
+
+  func names(in subdirectory: String) -> Set<String> {
+    Set((try? FileManager.default.contentsOfDirectory(atPath: "\(path)/\(subdirectory)")) ?? [])
+  }
 }
