@@ -117,6 +117,11 @@ import Testing
     #expect(error?.description == "'\(text)': behind the slash stands a number of bits from \(least) to \(most)")
   }
 
+  @Test(arguments: ["10.0.0.0\u{0}", "10.0.0.0\u{0}junk", "10.0.0.0\u{0}junk/8"])
+  func aNulByteIsRefused(text: String) {
+    #expect(throws: ValueError.self) { try CIDR(text) }
+  }
+
   @Test func messagesAreEscaped() {
     let error = #expect(throws: ValueError.self) { try CIDR("10.0.0.0\u{1B}[2J/8") }
     #expect(error?.description.contains("\\x1b[2J") == true)

@@ -123,20 +123,20 @@ import Testing
     let pipe = try Pipe()
     pipe.fill()
     let isDone = DispatchSemaphore(value: 0)
-    let suppressed = Mutex<UInt64>(0)
+    let suppressed = Atomic<UInt64>(0)
     Thread.detachNewThread {
       var report = Report(descriptor: pipe.writing)
       for number in 0..<10 { report.say("message \(number)") }
       report.say(at: 5, "about a session")
       let count = report.suppressed
-      suppressed.withLock { $0 = count }
+      suppressed.store(count, ordering: .sequentiallyConsistent)
       _ = pipe.text()
       report.sumUp()
       isDone.signal()
     }
     // Only a report that blocks takes any of this time.
     try #require(isDone.wait(timeout: .now() + 20) == .success)
-    #expect(suppressed.withLock { $0 } == 11)
+    #expect(suppressed.load(ordering: .sequentiallyConsistent) == 11)
     #expect(pipe.text().hasPrefix("uring-rawlog: 11 more messages "))
   }
 

@@ -13,6 +13,7 @@ public struct CIDR: Sendable, Equatable {
     let shown = "'\(text.escapedForMessage)'"
     let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     let addressText = String(parts[0])
+    guard !text.utf8.contains(0) else { throw ValueError("\(shown) holds a NUL byte") }
     var ipv4 = in_addr()
     var ipv6 = in6_addr()
     var address: PeerAddress
