@@ -11,6 +11,8 @@ final class Runner {
   private let memoryDirectory: String?
   private let peers: [Peer]
   private var directoryCount = 0
+  /// Peers that could not be measured.
+  private var failed: Set<String> = []
   let machine: BenchResult.Machine
 
   /// One repetition of one subject.
@@ -106,7 +108,7 @@ final class Runner {
 
   private func measure(_ workload: Workload) throws(BenchError) -> (BenchResult.Figure, [BenchResult.Peer]) {
     let load = try Load(workload)
-    let subjects = subjects(of: workload)
+    let subjects = subjects(of: workload).filter { !failed.contains($0.name) }
     var samples = [[Sample]](repeating: [], count: subjects.count)
     var floors: [Double] = []
     let alone = try measureLoad(load)
@@ -116,6 +118,18 @@ final class Runner {
         let place = (offset + repetition) % subjects.count
         let subject = subjects[place]
         Progress.show("\(workload.rawValue): repetition \(repetition + 1) of \(extent.repetitions), \(subject.name)")
+        if subject.role == .peer {
+          // Somebody else's failure costs its own row, and nothing else.
+          guard !failed.contains(subject.name) else { continue }
+          do {
+            samples[place].append(try measure(subject, load))
+          } catch {
+            try Interrupt.check()
+            failed.insert(subject.name)
+            Progress.say("\(workload.rawValue): no row for \(subject.name): \(error)")
+          }
+          continue
+        }
         let sample = try measure(subject, load)
         samples[place].append(sample)
         if subject.role == .recorded {
@@ -141,7 +155,7 @@ final class Runner {
     }
     var rows: [BenchResult.Peer] = []
     let inMemory = subjects.firstIndex { $0.name == OwnRelay.inMemoryName }.map { samples[$0] }
-    for (place, subject) in subjects.enumerated() {
+    for (place, subject) in subjects.enumerated() where !failed.contains(subject.name) {
       let cost = cost(samples[place])
       switch subject.role {
       case .plain, .recorded: break

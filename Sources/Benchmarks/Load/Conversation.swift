@@ -46,7 +46,6 @@ struct Conversation {
       let isMine = (part & 1 == 0) == (role == .server)
       if isMine {
         if let outcome = send(current, scratch) { return outcome }
-        if current.endsStream { shutdown(socket, Int32(SHUT_WR)) }
         if current.count > 0 {
           asked = monotonicNanoseconds()
           mayRead = false
@@ -73,22 +72,32 @@ struct Conversation {
   private mutating func send(_ part: Script.Part, _ scratch: UnsafeMutableRawBufferPointer) -> Outcome? {
     while position < part.count {
       let offset = position % part.bytes.count
+      let left = part.count - position
+      if part.isOpenEnded, left == 1 {
+        scratch[0] = Script.endMark
+        if let outcome = send(UnsafeRawBufferPointer(rebasing: scratch[..<1])) { return outcome }
+        continue
+      }
       var piece = UnsafeRawBufferPointer(
-        rebasing: part.bytes[offset..<min(part.bytes.count, offset + part.count - position)])
+        rebasing: part.bytes[offset..<min(part.bytes.count, offset + left - (part.isOpenEnded ? 1 : 0))])
       if let place = part.numberOffset {
         scratch.copyMemory(from: part.bytes)
         putNumber(scratch.baseAddress! + place)
         piece = UnsafeRawBufferPointer(rebasing: scratch[offset..<part.count])
       }
-      let count = Glibc.send(socket, piece.baseAddress, piece.count, Int32(MSG_NOSIGNAL))
-      if count < 0 {
-        if errno == EAGAIN { return .waitsToWrite }
-        if errno == EINTR { continue }
-        return .failed("send: \(String(cString: strerror(errno)))")
-      }
-      sent.add(UnsafeRawBufferPointer(rebasing: piece[..<count]))
-      position += count
+      if let outcome = send(piece) { return outcome }
     }
+    return nil
+  }
+
+  private mutating func send(_ piece: UnsafeRawBufferPointer) -> Outcome? {
+    let count = Glibc.send(socket, piece.baseAddress, piece.count, Int32(MSG_NOSIGNAL))
+    guard count >= 0 else {
+      if errno == EAGAIN { return .waitsToWrite }
+      return errno == EINTR ? nil : .failed("send: \(String(cString: strerror(errno)))")
+    }
+    sent.add(UnsafeRawBufferPointer(rebasing: piece[..<count]))
+    position += count
     return nil
   }
 
@@ -102,19 +111,16 @@ struct Conversation {
 
   private mutating func receive(_ part: Script.Part, _ role: Role, _ scratch: UnsafeMutableRawBufferPointer) -> Outcome?
   {
-    let wanted = part.endsStream ? scratch.count : min(scratch.count, part.count - position)
+    let wanted = part.isOpenEnded ? scratch.count : min(scratch.count, part.count - position)
     let count = recv(socket, scratch.baseAddress, wanted, 0)
     if count > 0 {
       received.add(UnsafeRawBufferPointer(rebasing: scratch[..<count]))
-      // Where the sender's end says how long a part is, its count here is more than will ever come.
-      position += count
+      let isEnd = part.isOpenEnded && scratch[count - 1] == Script.endMark
+      // The count of an open-ended part is, on this side, more than will ever come.
+      position = isEnd ? part.count : position + count
       return nil
     }
     if count == 0 {
-      if part.endsStream {
-        position = part.count
-        return nil
-      }
       // A client may leave between two rounds.
       if role == .server && position == 0 { return .finished }
       return .failed("the stream ended early, in part \(self.part) after \(position) of \(part.count) bytes")

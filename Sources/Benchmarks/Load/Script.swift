@@ -7,8 +7,8 @@ struct Script {
     var count: Int
     /// Where eight digits stand that are replaced by the connection's number, so that no two sessions are alike.
     var numberOffset: Int?
-    /// Its sender ends its stream behind it; the receiver takes whatever comes until then.
-    var endsStream = false
+    /// Its last byte is `endMark`, which is nowhere else in it: its receiver need not know how long it is.
+    var isOpenEnded = false
 
     init(_ text: String) {
       let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: text.utf8.count, alignment: 64)
@@ -21,6 +21,8 @@ struct Script {
   }
 
   /// The parts of one round, and how many rounds there are after part 0.
+  static let endMark: UInt8 = 4
+
   private let greeting: Part
   private let round: [Part]
   let partCount: Int
@@ -42,7 +44,8 @@ struct Script {
     case .bulk, .bulk16:
       var stream = Part(Self.lines(262_080 / 72))
       stream.count = unitsPerConnection
-      stream.endsStream = true
+      // Not every peer passes on that one side ended its stream, so that does not mark the end.
+      stream.isOpenEnded = true
       return Script(greeting: Part(""), round: [stream, Part("done\r\n")], rounds: 1)
     case .pingpong:
       let request = Part("R########" + String(repeating: "q", count: 53) + "\r\n")

@@ -42,7 +42,7 @@ struct Peer {
       """
       \(module.map { "load_module \($0);\n" } ?? "")daemon off;
       worker_processes 1;
-      worker_rlimit_nofile 65536;
+      worker_rlimit_nofile 20000;
       pid \(directory)/nginx.pid;
       error_log \(directory)/error.log crit;
       events { worker_connections 16384; }
@@ -79,7 +79,7 @@ struct Peer {
       """
       global
         nbthread 1
-        maxconn 20000
+        maxconn 4000
       defaults
         mode tcp
         timeout connect 10s
@@ -112,7 +112,7 @@ struct Peer {
     let program = try find("socat")
     let version = try firstLine([program, "-V"], line: 1)
     let configuration =
-      "socat -b 65536 -r DIR/in -R DIR/out TCP-LISTEN:PORT,bind=127.0.0.1,reuseaddr,backlog=4096,fork,nodelay "
+      "socat -t 30 -b 65536 -r DIR/in -R DIR/out TCP-LISTEN:PORT,bind=127.0.0.1,reuseaddr,backlog=4096,fork,nodelay "
       + "TCP:127.0.0.1:SERVER,nodelay"
     return Peer(name: "socat", version: version) { workload in
       var subject = Subject(name: "socat -r -R", role: .peer, configuration: configuration) {
@@ -120,7 +120,7 @@ struct Peer {
         let listen = try Loopback.freePort()
         let process = try ChildProcess(
           [
-            program, "-b", "65536", "-r", "\(directory)/in", "-R", "\(directory)/out",
+            program, "-t", "30", "-b", "65536", "-r", "\(directory)/in", "-R", "\(directory)/out",
             "TCP-LISTEN:\(listen),bind=127.0.0.1,reuseaddr,backlog=4096,fork,nodelay",
             "TCP:127.0.0.1:\(server),nodelay",
           ], reads: .file("\(directory)/output"))
