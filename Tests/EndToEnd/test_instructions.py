@@ -62,6 +62,14 @@ class Budgets(unittest.TestCase):
         for part in ("encoder-t", "lower the budget", "--set-budgets"):
             self.assertIn(part, errors)
 
+    def test_profile_names_functions_and_lines(self):
+        code, output, errors = count("--profile", "encoder-t", "--top", "5")
+        self.assertEqual(code, 0, errors)
+        alone, whole, lines = output.split("\n\n")[1:]
+        self.assertIn("EncoderRehearsal.encode(Int)", alone)
+        self.assertIn("memchr", whole)
+        self.assertIn("UringRawlog/Recording/Encoder.swift:", lines)
+
     def test_counts_repeat(self):
         once, again = (figures(count("session-recorded")[1])["session-recorded"] for _ in range(2))
         self.assertAlmostEqual(once / again, 1, delta=0.001)

@@ -1,3 +1,5 @@
+import Glibc
+
 /// The whole loop over a `RehearsalRing`: messages through long sessions, or short sessions one wave after the other.
 struct LoopRehearsal: ~Copyable {
   /// Sessions that messages go through, and how many of them get one in a turn. Their sends complete in the next turn,
@@ -25,7 +27,7 @@ struct LoopRehearsal: ~Copyable {
     // Its clients come from 127.0.0.1.
     if !isRecorded { configuration.only = [try CIDR("192.0.2.0/24")] }
     var target = SocketAddress()
-    target.storage.ss_family = 2  // AF_INET
+    target.storage.ss_family = sa_family_t(AF_INET)
     let maxSessions = 2 * Limits.backlog
     let environment = RelayLoop<RehearsalRing>.Environment(
       listeners: [
@@ -111,10 +113,9 @@ struct LoopRehearsal: ~Copyable {
   /// Clients come; after this all of them relay.
   private mutating func begin(_ sessions: Int) throws(ValueError) {
     loop.ring.forgetSessions()
-    // The accept that the loop prepared must be there before anybody comes.
     loop.ring.bringClients(sessions)
     sessionsBrought += sessions
-    // Accepted, connected.
+    // They are accepted in the first turn, and connected in the second.
     try turn()
     try turn()
     try Rehearsal.check("connections", loop.ring.serverCount, sessions)
