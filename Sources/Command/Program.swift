@@ -16,7 +16,7 @@ struct Program: ParsableCommand {
       'relay' is the default sub-command; 'uring-rawlog relay --help' lists its options.
       """,
     version: "uring-rawlog \(programVersion)",
-    subcommands: [RelayCommand.self, CheckCommand.self, BenchCommand.self],
+    subcommands: [RelayCommand.self, CheckCommand.self, BenchCommand.self, RehearseCommand.self],
     defaultSubcommand: RelayCommand.self)
 
   static func main() {
