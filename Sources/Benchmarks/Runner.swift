@@ -214,6 +214,7 @@ final class Runner {
     let files = try freshDirectory(
       subject.name.replacing(" ", with: "-"),
       in: subject.name == OwnRelay.inMemoryName ? memoryDirectory : nil)
+    if workload == .bulk || workload == .bulk16 { try Floor.warmMemory(workload.units(extent) / 4 * 5, in: files) }
     let running = try subject.start(load.serverPort, files)
     defer { running.process.end() }
     let share = { (units: Int) in max(1, Int(Double(units) * subject.share)) }

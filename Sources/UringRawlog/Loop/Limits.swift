@@ -72,6 +72,10 @@ enum Limits {
   static let firstBlockClass = 1
   /// Staged bytes of one file that are written at once, without waiting for the flush interval.
   static let writeBytes = 256 << 10
+  /// Receive buffers that one file, and all together, may keep for writing them as they are; beyond it their bytes are
+  /// copied into staging memory.
+  static let gatheredBuffersPerFile = 16
+  static let gatheredBuffers = 64
   /// Blocks gathered into one write.
   static let writeVectors = 64
   /// A closing block that is written in the loop, where the file system is prompt, is at most so large.
@@ -115,6 +119,8 @@ enum Limits {
     precondition(
       submissionArenaBytes >= 4 * (writeVectors + sendVectors) * 16, "an operation's vectors fit the arena")
     precondition(logMemoryMinimum / sessionShareOfLogMemory >= 2 * blockBytes[0])
+    precondition(gatheredBuffersPerFile <= writeVectors, "a file's receive buffers go into one write")
+    precondition(gatheredBuffers <= receiveBuffers / 2, "recordings must not starve receiving")
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
   }
 }

@@ -139,8 +139,120 @@ extension RelayLoop where R: ~Copyable {
     let end = start + UInt64(spans[span].count)
     if sessions[file: flow].isDropping && !mayResume(flow) {
       drop(flow, to: end)
+    } else if mayGather(flow, span) {
+      gather(flow, to: end)
+    } else if sessions[file: flow].gathered > 0 {
+      stageGathered(flow, to: end)
     } else if !encode(flow, span: span, from: start) {
       memoryMissing(flow, for: end)
+    }
+  }
+
+  // MARK: Writing receive buffers
+
+  /// Whether a receive buffer may be written as it is, without a copy: when it is well filled, the recording is the
+  /// relayed bytes themselves, and all that was staged before is with the kernel already.
+  @inline(__always)
+  private func mayGather(_ flow: FlowIndex, _ span: Int32) -> Bool {
+    guard Int(spans[span].count) * 2 >= ring.bufferBytes else { return false }
+    return mayGatherFull(flow)
+  }
+
+  private func mayGatherFull(_ flow: FlowIndex) -> Bool {
+    writesReceiveBuffers && sessions[file: flow].state == .open && !sessions[file: flow].isDropping
+      && (sessions[file: flow].first == nil || sessions[file: flow].isTailSealed)
+      && Int(sessions[file: flow].gathered + sessions[file: flow].gatheredInFlight) < Limits.gatheredBuffersPerFile
+      && gatheredBuffers < Limits.gatheredBuffers && !sessions[flow: flow].isParked
+  }
+
+  /// Leaves a received span in its buffer for the next write.
+  private mutating func gather(_ flow: FlowIndex, to end: UInt64) {
+    sessions[file: flow].gathered += 1
+    sessions[file: flow].gatheredEnd = end
+    gatheredBuffers += 1
+    markDirty(flow)
+    if end - sessions[file: flow].position >= UInt64(gatheredWriteBytes) {
+      sessions[file: flow].mustFlush = true
+      write(flow)
+    }
+  }
+
+  /// Copies what was left in receive buffers, and whatever came behind it up to `end`, into staging memory after all.
+  mutating func stageGathered(_ flow: FlowIndex, to end: UInt64) {
+    gatheredBuffers -= Int(sessions[file: flow].gathered)
+    sessions[file: flow].gathered = 0
+    if !recordWaiting(flow) { memoryMissing(flow, for: end) }
+    if !sessions[file: flow].hasUnwritten { removeDirty(flow) }
+  }
+
+  /// Writes the receive buffers that were left for it, all in one.
+  private mutating func writeGathered(_ flow: FlowIndex) {
+    sessions[file: flow].writingFrom = sessions[file: flow].position
+    sessions[file: flow].writingTo = sessions[file: flow].gatheredEnd
+    sessions[file: flow].position = sessions[file: flow].gatheredEnd
+    sessions[file: flow].gatheredInFlight = sessions[file: flow].gathered
+    sessions[file: flow].gathered = 0
+    sessions[file: flow].mustFlush = false
+    removeDirty(flow)
+    writeInFlight(flow)
+  }
+
+  private mutating func writeInFlight(_ flow: FlowIndex) {
+    let from = sessions[file: flow].writingFrom
+    let to = sessions[file: flow].writingTo
+    var span = sessions[queue: flow].head
+    var place = sessions[queue: flow].base
+    var count = 0
+    while span >= 0, place < to {
+      let end = place + UInt64(spans[span].count)
+      if end > from {
+        let skipped = from > place ? Int(from - place) : 0
+        vectors[count] = iovec(
+          iov_base: spans[span].memory + skipped, iov_len: Int(min(end, to) - place) - skipped)
+        count += 1
+      }
+      place = end
+      span = spans[span].next
+    }
+    sessions[file: flow].isWriting = true
+    sessions[flow.slot].fileOperations += 1
+    ring.write(
+      sessions[file: flow].descriptor, UnsafeMutableBufferPointer(rebasing: vectors[..<count]),
+      offset: Int64(sessions[file: flow].fileBytes), token: token(flow.direction == .in ? .writeIn : .writeOut, flow.slot))
+  }
+
+  /// What a write of receive buffers took, or why it failed.
+  private mutating func noteGatheredWritten(_ flow: FlowIndex, _ result: Int32) {
+    let taken = UInt64(max(0, Int(result)))
+    sessions[file: flow].fileBytes += taken
+    sessions[file: flow].recorded += taken
+    sessions[file: flow].writingFrom += taken
+    let isFailed = result == 0 || result < 0 && !Errno(-result).isRetry
+    if !isFailed, sessions[file: flow].writingFrom < sessions[file: flow].writingTo {
+      writeInFlight(flow)
+      return
+    }
+    sessions[file: flow].writingFrom = .max
+    sessions[file: flow].writingTo = .max
+    gatheredBuffers -= Int(sessions[file: flow].gatheredInFlight)
+    sessions[file: flow].gatheredInFlight = 0
+    if isFailed {
+      // A regular file never takes nothing without saying why; do not ask for ever.
+      recordingFailed(flow, "write", Errno(result == 0 ? EIO : -result))
+      return
+    }
+    release(flow)
+    writeOn(flow)
+  }
+
+  /// After a write: more has gathered than it took, or enough for the next.
+  private mutating func writeOn(_ flow: FlowIndex) {
+    if !sessions[file: flow].hasUnwritten {
+      sessions[file: flow].isTailSealed = false
+      sessions[file: flow].mustFlush = false
+      removeDirty(flow)
+    } else if sessions[file: flow].mustFlush || !sessions[file: flow].isDirty {
+      write(flow)
     }
   }
 
@@ -374,7 +486,8 @@ extension RelayLoop where R: ~Copyable {
   /// The file has bytes that are not on disk; its flush interval begins.
   @inline(__always)
   private mutating func markDirty(_ flow: FlowIndex) {
-    guard !sessions[file: flow].isDirty, sessions[file: flow].stagedBytes > 0 else { return }
+    guard !sessions[file: flow].isDirty, sessions[file: flow].stagedBytes > 0 || sessions[file: flow].gathered > 0
+    else { return }
     let place = Int32(truncatingIfNeeded: flow.rawValue)
     sessions[file: flow].isDirty = true
     sessions[file: flow].dirtySince = clock.now.nanoseconds
@@ -429,8 +542,12 @@ extension RelayLoop where R: ~Copyable {
   /// Writes all that is staged, unless a write is under way or the file is not open yet: then it follows by itself.
   mutating func write(_ flow: FlowIndex) {
     guard sessions[file: flow].state == .open || sessions[file: flow].state == .ended,
-      !sessions[file: flow].isWriting, let first = sessions[file: flow].first, sessions[file: flow].descriptor >= 0
+      !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0
     else { return }
+    guard let first = sessions[file: flow].first else {
+      if sessions[file: flow].gathered > 0 { writeGathered(flow) }
+      return
+    }
     sessions[file: flow].isWriting = true
     sessions[flow.slot].fileOperations += 1
     let token = token(flow.direction == .in ? .writeIn : .writeOut, flow.slot)
@@ -470,6 +587,10 @@ extension RelayLoop where R: ~Copyable {
 
   /// What a write took, or why it failed.
   private mutating func noteWritten(_ flow: FlowIndex, _ result: Int32) {
+    if sessions[file: flow].writingFrom != .max {
+      noteGatheredWritten(flow, result)
+      return
+    }
     let slot = flow.slot
     if result < 0, !Errno(-result).isRetry {
       recordingFailed(flow, "write", Errno(-result))
@@ -495,14 +616,8 @@ extension RelayLoop where R: ~Copyable {
       if sessions[file: flow].first == nil { sessions[file: flow].last = nil }
       giveBack(block, of: slot)
     }
-    if sessions[file: flow].first == nil {
-      sessions[file: flow].isTailSealed = false
-      sessions[file: flow].mustFlush = false
-      removeDirty(flow)
-    } else if sessions[file: flow].mustFlush || !sessions[file: flow].isDirty {
-      // More has gathered than one write takes, or a short write left a rest.
-      write(flow)
-    }
+    if sessions[file: flow].first == nil { sessions[file: flow].isTailSealed = false }
+    writeOn(flow)
   }
 
   // MARK: Ends of recordings
@@ -559,6 +674,8 @@ extension RelayLoop where R: ~Copyable {
     }
     sessions[file: flow].last = nil
     sessions[file: flow].stagedBytes = 0
+    gatheredBuffers -= Int(sessions[file: flow].gathered)
+    sessions[file: flow].gathered = 0
     sessions[file: flow].mustFlush = false
     sessions[file: flow].state = state
     closeFile(flow)
@@ -582,7 +699,7 @@ extension RelayLoop where R: ~Copyable {
       if sessions[file: flow].isWaiting { return false }
       if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
       writeClosingBlock(flow)
-      guard sessions[file: flow].first == nil else {
+      guard !sessions[file: flow].hasUnwritten else {
         sessions[file: flow].mustFlush = true
         write(flow)
         return false
@@ -594,7 +711,7 @@ extension RelayLoop where R: ~Copyable {
   /// The last block of a short session is written in the loop, where the file system does not make it wait.
   private mutating func writeClosingBlock(_ flow: FlowIndex) {
     guard let block = sessions[file: flow].first, block == sessions[file: flow].last,
-      !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0,
+      !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
       sessions[file: flow].stagedBytes <= Limits.writeNowBytes,
       let result = ring.writeNow(
         sessions[file: flow].descriptor, block.unwritten, offset: Int64(sessions[file: flow].fileBytes))

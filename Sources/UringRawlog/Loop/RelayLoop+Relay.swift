@@ -92,7 +92,8 @@ extension RelayLoop where R: ~Copyable {
     }
     if sessions[flow: flow].isEvicting {
       sessions[flow: flow].isEvicting = false
-      if sessions[flow: flow].queued > 0 {
+      // Bytes that are just being written stay where they are; if the peer is still slow then, its turn comes again.
+      if sessions[flow: flow].queued > 0, sessions[file: flow].writingFrom == .max {
         sessions[flow: flow].isParked = true
         park(flow)
       }
@@ -276,7 +277,7 @@ extension RelayLoop where R: ~Copyable {
   /// The place in the stream up to which the recording needs no more bytes from the queue.
   @inline(__always)
   func recordedPlace(_ flow: FlowIndex) -> UInt64 {
-    sessions[file: flow].isRecording ? sessions[file: flow].position : .max
+    min(sessions[file: flow].isRecording ? sessions[file: flow].position : .max, sessions[file: flow].writingFrom)
   }
 
   /// Gives back every span that was both sent and recorded.
@@ -293,7 +294,10 @@ extension RelayLoop where R: ~Copyable {
 
   /// Moves what a flow has queued out of the receive buffers.
   mutating func park(_ flow: FlowIndex) {
+    if sessions[file: flow].gathered > 0 { stageGathered(flow, to: sessions[flow: flow].received) }
     release(flow)
+    // What is being written stays where it is until that is over.
+    guard sessions[file: flow].writingFrom == .max else { return }
     let recorded = recordedPlace(flow)
     let needed = min(sessions[flow: flow].sent, recorded)
     spans.park(&sessions[queue: flow], needed: needed, recorded: recorded) { ring.returnBuffer($0) }
@@ -323,6 +327,9 @@ extension RelayLoop where R: ~Copyable {
         ring.cancel(sendToken(flow), token: token(.cancel, flow.slot))
       } else if sessions[file: flow].isWaiting {
         if spans.parkedBytes > Limits.parkedBytesMaximum { dropWaiting(flow) } else { park(flow) }
+        release(flow)
+      } else if sessions[file: flow].gathered > 0 {
+        stageGathered(flow, to: sessions[flow: flow].received)
         release(flow)
       }
     }

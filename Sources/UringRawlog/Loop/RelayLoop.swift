@@ -58,6 +58,11 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   let encoder: Encoder
   let fileName: FileName
   let names: [SessionIndex.Names]
+  /// Recordings are the relayed bytes themselves, and may be written from the receive buffers; from so many on at once.
+  let writesReceiveBuffers: Bool
+  let gatheredWriteBytes: Int
+  /// Receive buffers that recordings keep beyond their sending.
+  var gatheredBuffers = 0
   /// Staging memory that one session may hold.
   let sessionShare: Int
   /// A file's age, in nanoseconds, at which a turn is woken for it, and the age from which it then goes along.
@@ -139,6 +144,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     self.sessions = sessions
     self.heap = heap
     let buffers = ring.bufferCount
+    let bufferBytes = ring.bufferBytes
     spans = SpanTable(
       receiveBuffers: buffers,
       address: { [memory = ring.bufferAddress(0), bytes = ring.bufferBytes] in
@@ -149,6 +155,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     index = SessionIndex(endsTorn: environment.indexEndsTorn)
     report = Report(descriptor: environment.messages)
     encoder = Encoder(timestamps: configuration.timestamps, boundaries: configuration.boundaries)
+    writesReceiveBuffers =
+      !configuration.timestamps && !configuration.boundaries && configuration.maxRecordingBytes == .max
+    gatheredWriteBytes = min(Limits.writeBytes, 4 * bufferBytes)
     fileName = FileName(processID: environment.processID, addressInName: configuration.addressInName)
     var serverPath = ""
     if case .unix(let path) = configuration.connect.target { serverPath = path }

@@ -48,6 +48,16 @@ struct RecordingFile {
   var last: BlockPool.Block?
   var stagedBytes = 0
 
+  /// Receive buffers that are to be written as they are, behind all that is staged; and those that are being written.
+  var gathered: UInt16 = 0
+  /// Where in the stream the last of them ends.
+  var gatheredEnd: UInt64 = 0
+  var gatheredInFlight: UInt16 = 0
+  /// The place in the stream from which on bytes are being written out of receive buffers, and where these end; while
+  /// none are, both are the largest number.
+  var writingFrom = UInt64.max
+  var writingTo = UInt64.max
+
   /// When the oldest staged byte came (monotonic nanoseconds), and the neighbours in the list of files to be flushed.
   var dirtySince: UInt64 = 0
   var previousDirty: Int32 = -1
@@ -57,7 +67,9 @@ struct RecordingFile {
   var waitingSince: UInt64 = 0
 
   /// Bytes of this direction that come are recorded.
-  var isRecording: Bool { (state == .opening || state == .open) && !isTruncated }
+  @inline(__always) var isRecording: Bool { (state == .opening || state == .open) && !isTruncated }
+  /// Something of it is not with the kernel yet.
+  @inline(__always) var hasUnwritten: Bool { first != nil || gathered > 0 }
 
   mutating func append(_ block: BlockPool.Block) {
     block.header.pointee.startsAtLineStart = encoder.atLineStart
