@@ -101,7 +101,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// A leg's connection broke: what is queued for it is lost, what came from it is still delivered.
-  private mutating func legFailed(_ slot: Int, _ leg: Leg) {
+  mutating func legFailed(_ slot: Int, _ leg: Leg) {
     noteEnd(slot, of: leg, isReset: true)
     guard sessions[slot].phase == .relaying else { return }
     sessions[flow: FlowIndex(slot, leg == .client ? .out : .in)].sinkFailed()
@@ -140,7 +140,7 @@ extension RelayLoop where R: ~Copyable {
     terminate(slot, .none)
   }
 
-  private mutating func noteEnd(_ slot: Int, of leg: Leg, isReset: Bool) {
+  mutating func noteEnd(_ slot: Int, of leg: Leg, isReset: Bool) {
     let isFirst = sessions[slot].reason == .none
     switch leg {
     case .client:
@@ -164,6 +164,10 @@ extension RelayLoop where R: ~Copyable {
 
   /// Starts whatever a flow of a relaying session may do now.
   mutating func pump(_ flow: FlowIndex) {
+    if maySplice, !sessions[file: flow].isRecording {
+      chooseWay(flow)
+      if sessions[flow: flow].way == .splice { pumpSpliced(flow) }
+    }
     if sessions[flow: flow].sink == .failed, sessions[flow: flow].queued > 0, !sessions[flow: flow].isSending {
       sessions[flow.slot].hasUndeliverable = true
       sessions[flow: flow].discardQueued()
@@ -186,7 +190,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   @inline(__always)
-  private func socket(_ slot: Int, _ leg: Leg) -> Int32 {
+  func socket(_ slot: Int, _ leg: Leg) -> Int32 {
     leg == .client ? sessions[slot].clientSocket : sessions[slot].serverSocket
   }
 

@@ -13,6 +13,16 @@ struct Flow {
     case starved
   }
 
+  /// How its bytes travel.
+  enum Way: UInt8 {
+    /// Received into memory and sent from there.
+    case copy
+    /// Still so, but nothing more is received: when all is sent, it will be spliced.
+    case turning
+    /// Through a pipe; what is queued lies in there.
+    case splice
+  }
+
   enum Source: UInt8 {
     case open
     /// The sender ended its stream (a receive of 0 bytes).
@@ -54,6 +64,18 @@ struct Flow {
   private(set) var sending = 0
   /// When that send was handed over (monotonic nanoseconds).
   private(set) var sendingSince: UInt64 = 0
+
+  private(set) var way: Way = .copy
+  /// A poll is with the kernel, or has completed and its news has not been acted on.
+  private(set) var isPolling = false
+  private(set) var isReady = false
+  /// Wake-ups in a row that moved little.
+  private(set) var thinWakes: UInt8 = 0
+  /// The pipe in which its queued bytes are, by its number; -1 when there are none.
+  var pipe: Int32 = -1
+  /// What was moved in bulk, and up to which place in the stream that was looked at.
+  private(set) var bulk: UInt32 = 0
+  private(set) var weighed: UInt64 = 0
 
   var queued: UInt64 { received - sent }
   var isSending: Bool { sending > 0 }
@@ -126,13 +148,85 @@ struct Flow {
     isParked = false
   }
 
+  // MARK: What happened on the way through a pipe
+
+  /// Takes note of how much was received since it was asked last.
+  mutating func weigh(_ thresholds: SpliceThresholds) {
+    let moved = received - weighed
+    guard moved > 0 else { return }
+    weighed = received
+    bulk = UInt32(min(UInt64(bulk) + moved, UInt64(UInt32.max) / 2))
+    if moved < UInt64(thresholds.bulkReceiveBytes) { bulk /= 2 }
+  }
+
+  func isBulk(_ thresholds: SpliceThresholds) -> Bool { bulk >= UInt32(thresholds.bulkBytes) }
+
+  mutating func turning() {
+    assert(way == .copy)
+    way = .turning
+  }
+
+  mutating func turned() {
+    assert(mayTurn && sink == .open)
+    way = .splice
+    thinWakes = 0
+  }
+
+  /// From now on its bytes are copied, as at first.
+  mutating func copying() {
+    assert(way != .splice || queued == 0 && pipe < 0)
+    way = .copy
+    isReady = false
+    bulk = 0
+    weighed = received
+  }
+
+  mutating func polling() {
+    assert(!isPolling)
+    isPolling = true
+  }
+
+  /// - Parameter isReady: it completed because there is something to move.
+  mutating func pollEnded(isReady: Bool) {
+    isPolling = false
+    self.isReady = isReady && way == .splice
+  }
+
+  /// The news of the poll is acted on.
+  mutating func readinessTaken() { isReady = false }
+
+  mutating func splicedIn(_ bytes: Int) { received += UInt64(bytes) }
+
+  mutating func splicedOut(_ bytes: Int) {
+    assert(UInt64(bytes) <= queued)
+    sent += UInt64(bytes)
+  }
+
+  /// One wake-up moved so many bytes.
+  mutating func woke(_ bytes: Int, _ thresholds: SpliceThresholds) {
+    thinWakes = bytes < thresholds.thinWakeBytes ? min(thinWakes + 1, UInt8(thresholds.thinWakes)) : 0
+  }
+
+  func isThin(_ thresholds: SpliceThresholds) -> Bool { thinWakes >= UInt8(thresholds.thinWakes) && queued == 0 }
+
+  /// Nothing is on the way any more that was received into memory.
+  var mayTurn: Bool { way == .turning && receive == .off && queued == 0 && sending == 0 && !isHeld }
+  /// It waits for bytes of the sender, or for room at the receiver.
+  var mayPollSource: Bool { mayPoll && queued == 0 && source == .open }
+  var mayPollSink: Bool { mayPoll && queued > 0 }
+  private var mayPoll: Bool { way == .splice && !isPolling && !isReady && !isResting && sink == .open }
+
   // MARK: What may be done
 
   /// The sender may be read from.
-  var mayReceive: Bool { receive == .off && source == .open && !isPaused && !isHeld && !isResting }
+  var mayReceive: Bool {
+    receive == .off && source == .open && !isPaused && !isHeld && !isResting && way == .copy
+  }
   /// The receive with the kernel should be called back.
-  var mustCancelReceive: Bool { receive == .armed && source == .open && (isPaused || isHeld) }
-  var maySend: Bool { sending == 0 && sent < received && sink == .open && !isResting }
+  var mustCancelReceive: Bool {
+    receive == .armed && source == .open && (isPaused || isHeld || way == .turning)
+  }
+  var maySend: Bool { sending == 0 && sent < received && sink == .open && !isResting && way != .splice }
   /// All was delivered, and the sender's end can be passed on.
   var mayShut: Bool { source != .open && sent == received && sending == 0 && sink == .open }
   /// Nothing will travel this way any more.
