@@ -95,7 +95,7 @@ struct RelayOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "How bytes that are not recorded travel: through memory, spliced through a pipe, or as suits how much there is.",
+      "How bytes that are not recorded travel: copied through memory, spliced through a pipe, or as suits the flow.",
       valueName: "auto|copy|splice"))
   var relay = "auto"
 

@@ -238,6 +238,11 @@ import Testing
     return flow
   }
 
+  /// An idle session must not cost much; docs/DESIGN.md says how much.
+  @Test func aFlowIsSmall() {
+    #expect(MemoryLayout<Flow>.stride <= 64)
+  }
+
   @Test func bulkIsWhatMovedInLargePieces() {
     var flow = flow(received: 500)
     flow.weigh(Self.thresholds)

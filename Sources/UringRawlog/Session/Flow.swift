@@ -56,6 +56,7 @@ struct Flow {
   var isParked = false
   /// Its bytes should leave the receive buffers as soon as the send in flight is over.
   var isEvicting = false
+  private(set) var way: Way = .copy
 
   /// Bytes taken from the sender, and of these the ones that the receiver's socket took.
   private(set) var received: UInt64 = 0
@@ -65,7 +66,6 @@ struct Flow {
   /// When that send was handed over (monotonic nanoseconds).
   private(set) var sendingSince: UInt64 = 0
 
-  private(set) var way: Way = .copy
   /// A poll is with the kernel, or has completed and its news has not been acted on.
   private(set) var isPolling = false
   private(set) var isReady = false
@@ -73,9 +73,9 @@ struct Flow {
   private(set) var thinWakes: UInt8 = 0
   /// The pipe in which its queued bytes are, by its number; -1 when there are none.
   var pipe: Int32 = -1
-  /// What was moved in bulk, and up to which place in the stream that was looked at.
+  /// What was moved in bulk, and up to which place in the stream that was looked at (the low bits of it).
   private(set) var bulk: UInt32 = 0
-  private(set) var weighed: UInt64 = 0
+  private var weighed: UInt32 = 0
 
   var queued: UInt64 { received - sent }
   var isSending: Bool { sending > 0 }
@@ -152,11 +152,13 @@ struct Flow {
 
   /// Takes note of how much was received since it was asked last.
   mutating func weigh(_ thresholds: SpliceThresholds) {
-    let moved = received - weighed
+    let place = UInt32(truncatingIfNeeded: received)
+    let moved = place &- weighed
     guard moved > 0 else { return }
-    weighed = received
-    bulk = UInt32(min(UInt64(bulk) + moved, UInt64(UInt32.max) / 2))
-    if moved < UInt64(thresholds.bulkReceiveBytes) { bulk /= 2 }
+    weighed = place
+    let sum = bulk.addingReportingOverflow(moved)
+    bulk = sum.overflow ? .max : sum.partialValue
+    if moved < UInt32(thresholds.bulkReceiveBytes) { bulk /= 2 }
   }
 
   func isBulk(_ thresholds: SpliceThresholds) -> Bool { bulk >= UInt32(thresholds.bulkBytes) }
@@ -178,7 +180,7 @@ struct Flow {
     way = .copy
     isReady = false
     bulk = 0
-    weighed = received
+    weighed = UInt32(truncatingIfNeeded: received)
   }
 
   mutating func polling() {
