@@ -131,27 +131,28 @@ class Bytes(Splice):
     def test_many_sessions(self):
         # More than there are pipes, each with a receiver that is slow at first.
         count, size = 100, 3 * MIB
-        for mode in MODES:
-            with self.subTest(mode=mode):
-                listener = self.listener()
-                relay = self.start(listener, "--relay", mode, *NOBODY)
-                pairs = [self.session(relay.address, listener) for _ in range(count)]
-                sent = [[0] for _ in pairs]
-                sending = [Task(send_pattern, client, number, size, sent[number])
-                           for number, (client, _) in enumerate(pairs)]
-                wait_stalled(lambda: sum(s[0] for s in sent), 0.5)
-                self.assertLessEqual(pipes(relay), 2 * 64)
-                receiving = [Task(receive_digest, server) for _, server in pairs]
-                for task, received in zip(sending, receiving):
-                    self.assertEqual(received.result(), (size, task.result()))
-                for client, server in pairs:
-                    client.close()
-                    server.close()
-                for record in relay.wait_ends(count):
-                    self.assertEqual(record["in_bytes"], size)
-                # Only a few empty ones are kept.
-                self.assertLessEqual(pipes(relay), 2 * 16)
-                self.assertEqual(relay.terminate(), 0)
+        for mode, relay, address, listener in self.relays(*NOBODY):
+            pairs = [self.session(address, listener) for _ in range(count)]
+            sent = [[0] for _ in pairs]
+            sending = [Task(send_pattern, client, number, size, sent[number])
+                       for number, (client, _) in enumerate(pairs)]
+            wait_stalled(lambda: sum(s[0] for s in sent), 0.5)
+            self.assertLessEqual(pipes(relay), 2 * 64)
+            if mode == "splice" and listener.family == socket.AF_UNIX:
+                # The sockets themselves hold little, so as many are in use as there may be. A user without privilege,
+                # who has other pipes, gets some less.
+                self.assertGreater(pipes(relay), 2 * 32)
+            receiving = [Task(receive_digest, server) for _, server in pairs]
+            for task, received in zip(sending, receiving):
+                self.assertEqual(received.result(), (size, task.result()))
+            for client, server in pairs:
+                client.close()
+                server.close()
+            for record in relay.wait_ends(count):
+                self.assertEqual(record["in_bytes"], size)
+            # Only a few empty ones are kept.
+            self.assertLessEqual(pipes(relay), 2 * 16)
+            self.assertEqual(relay.terminate(), 0)
 
 
 class SlowAndBroken(Splice):
