@@ -6,7 +6,7 @@ RELEASE = .build/release/uring-rawlog
 # The Swift runtime goes into the program: it runs where no Swift is installed.
 RELEASE_FLAGS = -c release --static-swift-stdlib
 
-.PHONY: all demo test unit-test end-to-end-test check format sanitize sim install clean
+.PHONY: all demo test unit-test end-to-end-test instructions check format sanitize sim install clean
 
 all: build
 
@@ -29,6 +29,11 @@ unit-test:
 
 end-to-end-test: build
 	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) $(PYTHON) -m unittest discover -p 'test_*.py' -v
+
+# What the relay's work costs in instructions, beside the budgets. `make test` compares them too.
+instructions: build
+	scripts/install-dependencies test
+	URING_RAWLOG=$(abspath $(RELEASE)) scripts/count-instructions
 
 # Format, warnings (they are errors in every build) and sanitizers.
 check:

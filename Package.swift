@@ -25,9 +25,16 @@ let package = Package(
       dependencies: ["CLibUring"],
       swiftSettings: swiftSettings
     ),
+    .target(name: "CBench"),
+    .target(
+      name: "Benchmarks",
+      dependencies: ["CBench", "UringRawlog"],
+      swiftSettings: swiftSettings
+    ),
     .executableTarget(
       name: "uring-rawlog",
       dependencies: [
+        "Benchmarks",
         "UringRawlog",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -36,7 +43,7 @@ let package = Package(
     ),
     .testTarget(
       name: "UringRawlogTests",
-      dependencies: ["UringRawlog"],
+      dependencies: ["Benchmarks", "UringRawlog"],
       swiftSettings: swiftSettings
     ),
   ]

@@ -16,13 +16,15 @@ struct Program: ParsableCommand {
       'relay' is the default sub-command; 'uring-rawlog relay --help' lists its options.
       """,
     version: "uring-rawlog \(programVersion)",
-    subcommands: [RelayCommand.self, CheckCommand.self],
+    subcommands: [RelayCommand.self, CheckCommand.self, BenchCommand.self, RehearseCommand.self],
     defaultSubcommand: RelayCommand.self)
 
   static func main() {
     holdStandardDescriptors()
+    if CommandLine.arguments.dropFirst().first == "bench-load" { BenchLoad.run(CommandLine.arguments.dropFirst(2)) }
     do {
-      let arguments = separateClusters(Array(CommandLine.arguments.dropFirst()))
+      var arguments = separateClusters(Array(CommandLine.arguments.dropFirst()))
+      if arguments.first == "--bench" { arguments[0] = "bench" }
       if let option = repeatedOption(arguments) { end(.usage, "\(option) is given twice; leave one out") }
       var command = try parseAsRoot(arguments)
       try command.run()
@@ -45,10 +47,15 @@ struct Program: ParsableCommand {
 
   /// Writes a message and exits. What is wrong with the command line ends in a pointer to the help.
   static func end(_ status: ExitStatus, _ message: String) -> Never {
-    let message = status == .usage ? "\(message); see 'uring-rawlog relay --help'" : message
+    let command = CommandLine.arguments.dropFirst().first.map { $0 == "--bench" ? "bench" : $0 }
+    let help = command == "bench" ? "bench" : "relay"
+    end(status.rawValue, status == .usage ? "\(message); see 'uring-rawlog \(help) --help'" : message)
+  }
+
+  static func end(_ status: Int32, _ message: String) -> Never {
     let line = Array("uring-rawlog: \(message.escapedForMessage)\n".utf8)
     _ = write(STDERR_FILENO, line, line.count)
-    Glibc.exit(status.rawValue)
+    Glibc.exit(status)
   }
 
   /// The options of the default sub-command, which the first help that a user asks for should show.
@@ -64,7 +71,7 @@ struct Program: ParsableCommand {
       var name = String(argument.prefix { $0 != "=" })
       if argument.hasPrefix("-f") { name = "--filter" }
       guard name.hasPrefix("--"),
-        !["--listen", "--only", "--timestamps", "--boundaries", "--ip-in-name"].contains(name)
+        !["--listen", "--only", "--workload", "--timestamps", "--boundaries", "--ip-in-name"].contains(name)
       else { continue }
       if !seen.insert(name).inserted { return name }
     }

@@ -14,7 +14,7 @@ extension Bytes {
     bytes.append(UInt8(ascii: "a"))
     bytes.append("literal")
     bytes.append([0, 1, 255])
-    bytes.append("t\u{00FC}rk" as String)
+    bytes.append(text: "t\u{00FC}rk" as String)
     Array("raw".utf8).withUnsafeBytes { bytes.append($0) }
     bytes.append(UnsafeRawBufferPointer(start: nil, count: 0))
     var other = Bytes()

@@ -489,7 +489,7 @@ import Testing
     var path = Bytes()
     for (slot, name) in ["one", "a longer name than the others", "one", "link", "missing/one"].enumerated() {
       path.removeAll()
-      path.append(name)
+      path.append(text: name)
       path.append(0)
       ring.open(
         at, path.cString, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode: 0o600,
@@ -511,7 +511,7 @@ import Testing
     #expect(directory.names == ["one", "a longer name than the others", "link"])
     for (slot, name) in ["one", "missing"].enumerated() {
       path.removeAll()
-      path.append(name)
+      path.append(text: name)
       path.append(0)
       ring.unlink(at, path.cString, token: Token(.unlink, slot: slot))
     }

@@ -135,7 +135,42 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// Encodes what of a span is not recorded yet; false when staging memory ran out on the way.
+  ///
+  /// Most messages are small, and need no more than a copy into the block that their file has open already.
+  @inline(__always)
   private mutating func encode(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
+    let count = Int(spans[span].count)
+    if !encoder.timestamps, !encoder.boundaries, sessions[file: flow].position == start,
+      !sessions[file: flow].isTailSealed, let block = sessions[file: flow].last, sessions[file: flow].isDirty,
+      Int(block.header.pointee.capacity - block.header.pointee.used) >= count,
+      start + UInt64(count) <= configuration.maxRecordingBytes
+    {
+      (block.bytes + Int(block.header.pointee.used)).copyMemory(from: spans[span].memory, byteCount: count)
+      let last = spans[span].memory.load(fromByteOffset: count - 1, as: UInt8.self)
+      sessions[file: flow].encoder.atLineStart = last == UInt8(ascii: "\n")
+      block.header.pointee.used &+= Int32(truncatingIfNeeded: count)
+      block.header.pointee.relayed &+= Int32(truncatingIfNeeded: count)
+      sessions[file: flow].stagedBytes &+= count
+      sessions[file: flow].position &+= UInt64(count)
+      writeIfMuch(flow)
+      return true
+    }
+    return encodeInPieces(flow, span: span, from: start)
+  }
+
+  /// Writes without waiting for the flush interval when there is enough for one write, or memory grows scarce.
+  @inline(__always)
+  private mutating func writeIfMuch(_ flow: FlowIndex) {
+    guard
+      sessions[file: flow].stagedBytes >= Limits.writeBytes
+        || sessions[flow.slot].stagingBytes * 2 > sessionShare || pool.usedBytes * 2 > pool.limit
+    else { return }
+    sessions[file: flow].mustFlush = true
+    write(flow)
+  }
+
+  @inline(never)
+  private mutating func encodeInPieces(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
     let skipped = Int(sessions[file: flow].position - start)
     var count = Int(spans[span].count) - skipped
     let limit = configuration.maxRecordingBytes
@@ -173,12 +208,7 @@ extension RelayLoop where R: ~Copyable {
       block = fresh
     }
     markDirty(flow)
-    if sessions[file: flow].stagedBytes >= Limits.writeBytes
-      || sessions[flow.slot].stagingBytes * 2 > sessionShare || pool.usedBytes * 2 > pool.limit
-    {
-      sessions[file: flow].mustFlush = true
-      write(flow)
-    }
+    writeIfMuch(flow)
     if isLast { truncate(flow) }
     return true
   }

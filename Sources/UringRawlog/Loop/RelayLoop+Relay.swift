@@ -163,30 +163,38 @@ extension RelayLoop where R: ~Copyable {
   // MARK: What comes next
 
   /// Starts whatever a flow of a relaying session may do now.
+  @inline(__always)
   mutating func pump(_ flow: FlowIndex) {
-    if maySplice, !sessions[file: flow].isRecording {
-      chooseWay(flow)
-      if sessions[flow: flow].way == .splice { pumpSpliced(flow) }
+    if maySplice, !sessions[file: flow].isRecording { chooseWay(flow) }
+    if sessions[flow: flow].sink != .open || sessions[flow: flow].source != .open { pumpEnding(flow) }
+    if sessions[flow: flow].maySend { send(flow) }
+    if sessions[flow: flow].mayReceive {
+      receive(flow)
+    } else if sessions[flow: flow].mustCancelReceive {
+      cancelReceive(flow)
     }
+  }
+
+  /// One end of the flow is not open any more.
+  @inline(never)
+  private mutating func pumpEnding(_ flow: FlowIndex) {
     if sessions[flow: flow].sink == .failed, sessions[flow: flow].queued > 0, !sessions[flow: flow].isSending {
       sessions[flow.slot].hasUndeliverable = true
       sessions[flow: flow].discardQueued()
       release(flow)
     }
-    if sessions[flow: flow].maySend {
-      send(flow)
-    } else if sessions[flow: flow].mayShut {
+    if sessions[flow: flow].mayShut {
       sessions[flow: flow].sinkShut()
       // When this ends the session, closing the socket says the same.
       if !sessions[flow: flow.reverse].isFinished { ring.shutdownSending(socket(flow.slot, flow.sink)) }
     }
-    if sessions[flow: flow].mayReceive {
-      receive(flow)
-    } else if sessions[flow: flow].mustCancelReceive {
-      sessions[flow: flow].receiveCancelling()
-      sessions[flow.slot].socketOperations += 1
-      ring.cancel(receiveToken(flow), token: token(.cancel, flow.slot))
-    }
+  }
+
+  @inline(never)
+  private mutating func cancelReceive(_ flow: FlowIndex) {
+    sessions[flow: flow].receiveCancelling()
+    sessions[flow.slot].socketOperations += 1
+    ring.cancel(receiveToken(flow), token: token(.cancel, flow.slot))
   }
 
   @inline(__always)
@@ -214,6 +222,7 @@ extension RelayLoop where R: ~Copyable {
     token(flow.sink == .client ? .sendClient : .sendServer, flow.slot)
   }
 
+  @inline(never)
   private mutating func receive(_ flow: FlowIndex) {
     sessions[flow: flow].receiveArmed()
     sessions[flow.slot].socketOperations += 1
@@ -230,6 +239,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// Hands everything that waits to the socket in one send.
+  @inline(never)
   private mutating func send(_ flow: FlowIndex) {
     let slot = flow.slot
     var span = sessions[queue: flow].head

@@ -7,7 +7,8 @@ import Glibc
 extension RelayLoop where R: ~Copyable {
   // MARK: Which way
 
-  /// Looks whether a flow that is not recorded changes its way.
+  /// Looks whether a flow that is not recorded changes its way, and if it is spliced, moves what can be moved.
+  @inline(never)
   mutating func chooseWay(_ flow: FlowIndex) {
     switch sessions[flow: flow].way {
     case .copy:
@@ -19,6 +20,7 @@ extension RelayLoop where R: ~Copyable {
     case .splice:
       break
     }
+    if sessions[flow: flow].way == .splice { pumpSpliced(flow) }
   }
 
   private mutating func wantsSplice(_ flow: FlowIndex) -> Bool {
@@ -118,7 +120,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// Moves what can be moved of a spliced flow, and waits for more.
-  mutating func pumpSpliced(_ flow: FlowIndex) {
+  private mutating func pumpSpliced(_ flow: FlowIndex) {
     if sessions[flow: flow].sink == .failed {
       sinkIsGone(flow)
       return

@@ -240,6 +240,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if isFinished { closePipes() }
   }
 
+  @inline(__always)
   private mutating func handle(_ completion: Completion) {
     guard let kind = completion.token.kind else { return }
     switch kind {
@@ -259,8 +260,12 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       case .connect: connected(slot, completion)
       case .receiveClient: received(FlowIndex(slot, .in), completion)
       case .receiveServer: received(FlowIndex(slot, .out), completion)
-      case .sendServer: sent(FlowIndex(slot, .in), completion)
-      case .sendClient: sent(FlowIndex(slot, .out), completion)
+      case .sendServer:
+        sent(FlowIndex(slot, .in), completion)
+        if isIdle(FlowIndex(slot, .in)) { return }
+      case .sendClient:
+        sent(FlowIndex(slot, .out), completion)
+        if isIdle(FlowIndex(slot, .out)) { return }
       case .openIn: opened(FlowIndex(slot, .in), completion)
       case .openOut: opened(FlowIndex(slot, .out), completion)
       case .writeIn: written(FlowIndex(slot, .in), completion)
@@ -272,6 +277,12 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       }
       touch(slot)
     }
+  }
+
+  /// A send that took all there was leaves nothing to be looked at.
+  @inline(__always)
+  private func isIdle(_ flow: FlowIndex) -> Bool {
+    sessions[flow: flow].isIdle && sessions[flow.slot].phase == .relaying && !sessions[flow.slot].hasUndeliverable
   }
 
   /// A completion for a session that is gone: what it brought goes back. A session stays until all its operations came

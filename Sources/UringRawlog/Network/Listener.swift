@@ -151,7 +151,7 @@ struct Listener: Sendable {
     var text = Bytes()
     if local.family == AF_UNIX {
       text.append("unix:")
-      text.append(local.unixPath)
+      text.append(text: local.unixPath)
     } else {
       local.peer.append(to: &text)
     }

@@ -66,7 +66,7 @@ public struct DirectoryTemplate: Sendable {
   func append(to path: inout Bytes, client: PeerAddress, time: LocalTimeText, listener: String, localPort: UInt16) {
     for piece in pieces {
       switch piece {
-      case .text(let text): path.append(text)
+      case .text(let text): path.append(text: text)
       case .ip: client.appendHost(to: &path)
       case .date: time.appendDate(to: &path)
       case .listener:

@@ -126,7 +126,12 @@ struct Encoder {
       if state.atLineStart {
         // A stamp is written only together with a byte behind it.
         guard room > stampBytes else { break }
-        stamp.text.span.withUnsafeBytes { to.copyMemory(from: $0.baseAddress!, byteCount: stampBytes) }
+        // A fixed count is two moves, and what lies behind the stamp is overwritten by the line.
+        if room > Stamp.maximumBytes {
+          stamp.text.span.withUnsafeBytes { to.copyMemory(from: $0.baseAddress!, byteCount: Stamp.maximumBytes) }
+        } else {
+          stamp.text.span.withUnsafeBytes { to.copyMemory(from: $0.baseAddress!, byteCount: stampBytes) }
+        }
         to += stampBytes
         room -= stampBytes
         state.atLineStart = false

@@ -77,12 +77,12 @@ struct Flow {
   private(set) var bulk: UInt32 = 0
   private var weighed: UInt32 = 0
 
-  var queued: UInt64 { received - sent }
-  var isSending: Bool { sending > 0 }
+  @inline(__always) var queued: UInt64 { received - sent }
+  @inline(__always) var isSending: Bool { sending > 0 }
 
   // MARK: What happened
 
-  mutating func receiveArmed() {
+  @inline(__always) mutating func receiveArmed() {
     assert(receive == .off || receive == .starved)
     receive = .armed
   }
@@ -98,11 +98,11 @@ struct Flow {
   }
 
   /// The receive with the kernel ended; data may have come with its last completion.
-  mutating func receiveEnded() { receive = .off }
+  @inline(__always) mutating func receiveEnded() { receive = .off }
 
   mutating func receiveStarved() { receive = .starved }
 
-  mutating func received(_ bytes: Int, pauseAbove: Int) {
+  @inline(__always) mutating func received(_ bytes: Int, pauseAbove: Int) {
     received += UInt64(bytes)
     if queued > UInt64(pauseAbove) {
       isPaused = true
@@ -114,14 +114,14 @@ struct Flow {
   mutating func sourceEnded() { if source == .open { source = .ended } }
   mutating func sourceFailed() { source = .failed }
 
-  mutating func sendStarted(_ bytes: Int, at now: UInt64) {
+  @inline(__always) mutating func sendStarted(_ bytes: Int, at now: UInt64) {
     assert(sending == 0 && bytes > 0 && UInt64(bytes) <= queued)
     sending = bytes
     sendingSince = now
   }
 
   /// - Parameter bytes: what the socket took, which may be less than was offered.
-  mutating func sendEnded(_ bytes: Int) {
+  @inline(__always) mutating func sendEnded(_ bytes: Int) {
     assert(bytes <= sending)
     sending = 0
     sent += UInt64(bytes)
@@ -221,16 +221,22 @@ struct Flow {
   // MARK: What may be done
 
   /// The sender may be read from.
-  var mayReceive: Bool {
+  @inline(__always) var mayReceive: Bool {
     receive == .off && source == .open && !isPaused && !isHeld && !isResting && way == .copy
   }
   /// The receive with the kernel should be called back.
-  var mustCancelReceive: Bool {
+  @inline(__always) var mustCancelReceive: Bool {
     receive == .armed && source == .open && (isPaused || isHeld || way == .turning)
   }
-  var maySend: Bool { sending == 0 && sent < received && sink == .open && !isResting && way != .splice }
+  @inline(__always) var maySend: Bool {
+    sending == 0 && sent < received && sink == .open && !isResting && way != .splice
+  }
   /// All was delivered, and the sender's end can be passed on.
-  var mayShut: Bool { source != .open && sent == received && sending == 0 && sink == .open }
+  @inline(__always) var mayShut: Bool { source != .open && sent == received && sending == 0 && sink == .open }
+  /// Nothing waits, and the sender is being read from.
+  @inline(__always) var isIdle: Bool {
+    sent == received && receive == .armed && source == .open && sink == .open && !isPaused && !isHeld
+  }
   /// Nothing will travel this way any more.
-  var isFinished: Bool { source != .open && sink != .open && sending == 0 }
+  @inline(__always) var isFinished: Bool { source != .open && sink != .open && sending == 0 }
 }

@@ -69,7 +69,8 @@ struct Bytes: ~Copyable {
     bytes.withUnsafeBytes { append($0) }
   }
 
-  mutating func append(_ text: String) {
+  /// Byte by byte, for what is not in a hurry. Its label keeps literals away from it: they are `StaticString`.
+  mutating func append(text: String) {
     for byte in text.utf8 { append(byte) }
   }
 
@@ -80,11 +81,12 @@ struct Bytes: ~Copyable {
   /// A number in decimal, with zeros in front to at least `width` digits.
   mutating func append(decimal value: UInt64, width: Int = 1) {
     var digits = 1
-    var rest = value
-    while rest >= 10 {
-      rest /= 10
-      digits += 1
+    var bound: UInt64 = 10
+    while value >= bound, digits < 19 {
+      bound &*= 10
+      digits &+= 1
     }
+    if value >= 10_000_000_000_000_000_000 { digits = 20 }
     let total = max(digits, width)
     reserve(total)
     writeDecimal(value, at: start + count, digits: total)

@@ -1,0 +1,334 @@
+import Glibc
+
+/// A run: each workload with each of its subjects, one after the other in every repetition, so that whatever else the
+/// machine does meets all of them alike.
+final class Runner {
+  private let configuration: BenchConfiguration
+  private let extent: Extent
+  /// Where recordings go; removed at the end.
+  private let directory: String
+  /// The same on a tmpfs, when `directory` is on none and there is one.
+  private let memoryDirectory: String?
+  private let peers: [Peer]
+  private var directoryCount = 0
+  /// Peers that could not be measured.
+  private var failed: Set<String> = []
+  let machine: BenchResult.Machine
+
+  /// One repetition of one subject.
+  private struct Sample {
+    var cpu: Double
+    var perSecond: Double
+    var p50: Double?
+    var p99: Double?
+    var checksum: UInt64 = 0
+    var sizes: [Int] = []
+    var units: Int
+  }
+
+  init(_ configuration: BenchConfiguration) throws(BenchError) {
+    self.configuration = configuration
+    extent = configuration.extent
+    peers = configuration.peers ? Peer.installed() : []
+    let parent = configuration.directory ?? getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+    directory = try Self.makeDirectory(in: parent)
+    machine = .here(directory: directory)
+    let isInMemory = machine.file_system == "tmpfs"
+    memoryDirectory =
+      !isInMemory && FileSystem.name(of: "/dev/shm") == "tmpfs" ? try? Self.makeDirectory(in: "/dev/shm") : nil
+  }
+
+  deinit {
+    FileSystem.remove(directory)
+    if let memoryDirectory { FileSystem.remove(memoryDirectory) }
+  }
+
+  private static func makeDirectory(in parent: String) throws(BenchError) -> String {
+    var template = Array("\(parent)/uring-rawlog-bench-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else {
+      let code = errno
+      let status: Int32 = code == EACCES || code == EROFS || code == EPERM ? 77 : 73
+      throw BenchError(
+        "--dir: cannot make a directory in '\(parent)': \(String(cString: strerror(code))); name one that exists and is "
+          + "writable", status: status)
+    }
+    return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  private func freshDirectory(_ kind: String, in parent: String? = nil) throws(BenchError) -> String {
+    directoryCount += 1
+    let path = "\(parent ?? directory)/\(directoryCount)-\(kind)"
+    guard mkdir(path, 0o700) == 0 else { throw BenchError("cannot make '\(path)'", errno) }
+    return path
+  }
+
+  // MARK: The run
+
+  func run() throws(BenchError) -> BenchResult {
+    var result = BenchResult(
+      program: "uring-rawlog \(benchProgramVersion)", commit: nil, date: Self.today, command: configuration.command,
+      machine: machine, workloads: [], peers: [])
+    let wanted =
+      configuration.workloads.isEmpty
+      ? Workload.allCases.filter { $0 != .idle || extent == .full } : configuration.workloads
+    for peer in peers { Progress.say("peer: \(peer.name) (\(peer.version))") }
+    for workload in wanted {
+      if workload == .idle {
+        result.idle = try measureIdle()
+      } else {
+        let (figure, rows) = try measure(workload)
+        result.workloads.append(figure)
+        result.peers += rows
+      }
+    }
+    Progress.end()
+    return result
+  }
+
+  private static var today: String {
+    var now = time(nil)
+    var parts = tm()
+    gmtime_r(&now, &parts)
+    func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
+    return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
+  }
+
+  private func subjects(of workload: Workload) -> [Subject] {
+    var subjects = [OwnRelay.plain(), OwnRelay.recorded()]
+    let isThorough = extent != .quick
+    switch workload {
+    case .bulk where isThorough, .bulk16 where isThorough:
+      subjects.append(OwnRelay.stamped())
+    case .mail where isThorough, .churn where isThorough:
+      if memoryDirectory != nil { subjects.append(OwnRelay.recordedInMemory()) }
+    default: break
+    }
+    return subjects + peers.flatMap { $0.subjects(for: workload) }
+  }
+
+  private func measure(_ workload: Workload) throws(BenchError) -> (BenchResult.Figure, [BenchResult.Peer]) {
+    let load = try Load(workload)
+    let subjects = subjects(of: workload).filter { !failed.contains($0.name) }
+    var samples = [[Sample]](repeating: [], count: subjects.count)
+    var floors: [Double] = []
+    let alone = try measureLoad(load)
+    for repetition in 0..<extent.repetitions {
+      // Who goes first changes, so that nobody always finds the machine as the same one left it.
+      for offset in subjects.indices {
+        let place = (offset + repetition) % subjects.count
+        let subject = subjects[place]
+        Progress.show("\(workload.rawValue): repetition \(repetition + 1) of \(extent.repetitions), \(subject.name)")
+        if subject.role == .peer {
+          // Somebody else's failure costs its own row, and nothing else.
+          guard !failed.contains(subject.name) else { continue }
+          do {
+            samples[place].append(try measure(subject, load))
+          } catch {
+            try Interrupt.check()
+            failed.insert(subject.name)
+            Progress.say("\(workload.rawValue): no row for \(subject.name): \(error)")
+          }
+          continue
+        }
+        let sample = try measure(subject, load)
+        samples[place].append(sample)
+        if subject.role == .recorded {
+          let files = try freshDirectory("floor")
+          floors.append(Double(try Floor.measure(sample.sizes, in: files)) / Double(sample.units))
+          if workload == .bulk || workload == .bulk16 { FileSystem.remove(files) }
+        }
+      }
+    }
+    let plain = samples[0]
+    let recorded = samples[1]
+    let ratios = zip(recorded, plain).map { $0.cpu / $1.cpu }
+    let isStable = Statistics.isStable(ratios, allowed: Workload.spreadAllowed)
+    var figure = BenchResult.Figure(
+      name: workload.rawValue, unit: workload.unit, plain: cost(plain), recorded: cost(recorded),
+      ratio: isStable ? Statistics.median(ratios) : nil,
+      overhead_ns: isStable ? Statistics.median(zip(recorded, plain).map { $0.cpu - $1.cpu }) : nil,
+      floor_ns: Statistics.median(floors), spread: Statistics.spread(ratios), repetitions: extent.repetitions,
+      units: plain[0].units, checksum: String(recorded[0].checksum, radix: 16), load_per_second: alone.perSecond,
+      load_cpu_ns: alone.cpu)
+    if plain.allSatisfy({ $0.p99 != nil }) {
+      figure.p99_ratio = Statistics.median(zip(recorded, plain).map { $0.p99! / $1.p99! })
+    }
+    var rows: [BenchResult.Peer] = []
+    let inMemory = subjects.firstIndex { $0.name == OwnRelay.inMemoryName }.map { samples[$0] }
+    for (place, subject) in subjects.enumerated() where !failed.contains(subject.name) {
+      let cost = cost(samples[place])
+      switch subject.role {
+      case .plain, .recorded: break
+      case .variant:
+        let ratios = zip(samples[place], plain).map { $0.cpu / $1.cpu }
+        figure.variants = (figure.variants ?? []) + [
+          BenchResult.Variant(
+            name: subject.name, cpu_ns: cost.cpu_ns, per_second: cost.per_second, p50_us: cost.p50_us,
+            p99_us: cost.p99_us, ratio: Statistics.median(ratios), spread: Statistics.spread(ratios))
+        ]
+      case .peer:
+        let ratios = zip(recorded, samples[place]).map { $0.cpu / $1.cpu }
+        rows.append(
+          BenchResult.Peer(
+            name: subject.name, version: subject.version, configuration: subject.configuration,
+            workload: workload.rawValue, unit: workload.unit, cpu_ns: cost.cpu_ns, per_second: cost.per_second,
+            p50_us: cost.p50_us, p99_us: cost.p99_us,
+            plain_ratio: Statistics.median(zip(plain, samples[place]).map { $0.cpu / $1.cpu }),
+            recorded_ratio: Statistics.median(ratios),
+            recorded_tmpfs_ratio: inMemory.map { Statistics.median(zip($0, samples[place]).map { $0.cpu / $1.cpu }) },
+            spread: Statistics.spread(ratios)))
+      }
+    }
+    let verdict = figure.ratio.map { "recorded / plain \(Table.ratio($0))" } ?? "no figure: the machine is not quiet"
+    Progress.say("\(workload.rawValue): \(verdict), checksum \(figure.checksum)")
+    return (figure, rows)
+  }
+
+  private func cost(_ samples: [Sample]) -> BenchResult.Cost {
+    BenchResult.Cost(
+      cpu_ns: Statistics.median(samples.map(\.cpu)), per_second: Statistics.median(samples.map(\.perSecond)),
+      p50_us: samples[0].p50 == nil ? nil : Statistics.median(samples.map { $0.p50! }),
+      p99_us: samples[0].p99 == nil ? nil : Statistics.median(samples.map { $0.p99! }))
+  }
+
+  /// The load without a relay: client and server face to face.
+  private func measureLoad(_ load: Load) throws(BenchError) -> (perSecond: Double, cpu: Double) {
+    _ = try load.checked(port: load.serverPort, units: load.workload.warmUpUnits(extent))
+    let outcome = try load.checked(port: load.serverPort, units: load.workload.units(extent))
+    return (
+      Double(outcome.units) / outcome.nanoseconds * 1e9, outcome.cpuNanoseconds / Double(outcome.units)
+    )
+  }
+
+  // MARK: One repetition
+
+  private func measure(_ subject: Subject, _ load: Load) throws(BenchError) -> Sample {
+    try Interrupt.check()
+    let workload = load.workload
+    let files = try freshDirectory(
+      subject.name.replacing(" ", with: "-"),
+      in: subject.name == OwnRelay.inMemoryName ? memoryDirectory : nil)
+    let running = try subject.start(load.serverPort, files)
+    defer { running.process.end() }
+    let share = { (units: Int) in max(1, Int(Double(units) * subject.share)) }
+    // A subject that forks is measured from its start, children and all.
+    let atStart = subject.forks ? running.used : 0
+    let round = { (units: Int) throws(BenchError) -> Load.Outcome in
+      subject.isServer
+        ? try load.run(port: running.port, units: share(units)) : try load.checked(port: running.port, units: share(units))
+    }
+    let warm = try round(workload.warmUpUnits(extent))
+    var sessions = warm.in.streams
+    try waitUntilQuiet(running, sessions: sessions)
+    let before = Set(running.recordings?.files() ?? [])
+    let begin = subject.forks ? atStart : running.used
+    let outcome = try round(workload.units(extent))
+    sessions += outcome.in.streams
+    try waitUntilQuiet(running, sessions: sessions)
+    let end: UInt64
+    if subject.forks && running.meter == nil {
+      running.process.end()
+      end = running.process.usedNanoseconds
+    } else {
+      end = running.used
+    }
+    running.process.end()
+    let units = subject.forks ? outcome.units + warm.units : outcome.units
+    var sample = Sample(
+      cpu: Double(end - begin) / Double(units), perSecond: Double(outcome.units) / outcome.nanoseconds * 1e9,
+      p50: outcome.p50, p99: outcome.p99, units: outcome.units)
+    sample.checksum = outcome.in.sum &+ outcome.out.sum
+    if let recordings = running.recordings {
+      let found = try recordings.read(ignoring: before)
+      guard found.in == outcome.in, found.out == outcome.out else {
+        throw BenchError(
+          "\(workload.rawValue), \(subject.name): the recordings are not what was relayed: in \(found.in.text) of "
+            + "\(outcome.in.text), out \(found.out.text) of \(outcome.out.text) (streams, bytes, checksum); kept in "
+            + "'\(files)'", status: 70)
+      }
+      sample.sizes = found.sizes
+    }
+    // Large files give their memory back to the next repetition; of many small ones nothing is removed before the end,
+    // since ext4 is slow to create files where many were removed.
+    if workload == .bulk || workload == .bulk16 { FileSystem.remove(files) }
+    return sample
+  }
+
+  /// Waits until all that belongs to so many sessions is done: recordings written, index lines too.
+  private func waitUntilQuiet(_ running: RunningSubject, sessions: Int) throws(BenchError) {
+    guard let index = running.index else {
+      usleep(30_000)
+      return
+    }
+    let deadline = monotonicNanoseconds() + 20_000_000_000
+    var tail = IndexTail(path: index)
+    while tail.ends < sessions {
+      guard monotonicNanoseconds() < deadline else {
+        throw BenchError("the relay ended \(tail.ends) of \(sessions) sessions; see '\(index)'")
+      }
+      try Interrupt.check()
+      usleep(5_000)
+      tail.read()
+    }
+  }
+
+  // MARK: Idle connections
+
+  private func measureIdle() throws(BenchError) -> [BenchResult.Idle] {
+    let load = try Load(.idle)
+    let count = Workload.idle.units(extent)
+    var rows: [BenchResult.Idle] = []
+    for subject in [OwnRelay.plain(), OwnRelay.recorded()] + peers.flatMap({ $0.subjects(for: .idle) }) {
+      Progress.show("idle: \(subject.name)")
+      let running = try subject.start(load.serverPort, try freshDirectory(subject.name.replacing(" ", with: "-")))
+      // What the first connections need once and for all is no part of it.
+      try load.hold(port: running.port, count: Workload.idle.warmUpUnits(extent))
+      sleep(1)
+      let before = running.privateBytes
+      try load.hold(port: running.port, count: Workload.idle.warmUpUnits(extent) + count)
+      var bytes = running.privateBytes
+      // Memory that a moment of work needed is given back after some seconds.
+      for _ in 0..<(extent == .tiny ? 1 : 13) {
+        try Interrupt.check()
+        sleep(1)
+        bytes = min(bytes, running.privateBytes)
+        if running.index == nil { break }
+      }
+      try load.release()
+      running.process.end()
+      rows.append(
+        BenchResult.Idle(name: subject.name, bytes: Double(bytes - before) / Double(count), connections: count))
+    }
+    return rows
+  }
+}
+
+/// Counts the end records of an index as it grows.
+private struct IndexTail {
+  let path: String
+  private(set) var ends = 0
+  private var offset: off_t = 0
+  private var line: [UInt8] = []
+
+  init(path: String) { self.path = path }
+
+  mutating func read() {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    defer { close(descriptor) }
+    var bytes = [UInt8](repeating: 0, count: 256 << 10)
+    while true {
+      let count = pread(descriptor, &bytes, bytes.count, offset)
+      guard count > 0 else { return }
+      offset += off_t(count)
+      for byte in bytes[..<count] {
+        if byte == UInt8(ascii: "\n") {
+          if line.starts(with: "{\"event\":\"end\"".utf8) { ends += 1 }
+          line.removeAll(keepingCapacity: true)
+        } else if line.count < 16 {
+          line.append(byte)
+        }
+      }
+    }
+  }
+}

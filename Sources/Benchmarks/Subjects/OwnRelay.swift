@@ -1,0 +1,40 @@
+import Glibc
+
+/// This program as the subject: the very binary, in a process of its own.
+enum OwnRelay {
+  static func plain() -> Subject { subject("plain", .plain, notRecorded) }
+  static func recorded() -> Subject { subject("recorded", .recorded, []) }
+  static func stamped() -> Subject { subject("recorded -t", .variant, ["-t"]) }
+  static func relaying(_ mode: String) -> Subject { subject("relay \(mode)", .variant, notRecorded + ["--relay", mode]) }
+
+  static let inMemoryName = "recorded on tmpfs"
+  static func recordedInMemory() -> Subject { subject(inMemoryName, .variant, []) }
+
+  /// Clients of a network that is kept for documentation (RFC 5737) never come: nobody is recorded, all are relayed.
+  private static let notRecorded = ["--only", "192.0.2.1"]
+
+  static func subject(_ name: String, _ role: Subject.Role, _ options: [String]) -> Subject {
+    let line = (["uring-rawlog --listen 127.0.0.1:0 --connect 127.0.0.1:PORT --dir DIR"] + options).joined(separator: " ")
+    return Subject(name: name, role: role, configuration: line) { (server, directory) throws(BenchError) in
+      let arguments =
+        [ownProgram, "relay", "--listen", "127.0.0.1:0", "--connect", "127.0.0.1:\(server)", "--dir", directory]
+        + options
+      let process = try ChildProcess(arguments, reads: .standardError)
+      var said: [String] = []
+      while let line = try process.line() {
+        if let end = line.lastIndex(of: ":"), line.contains("listening on "),
+          let port = UInt16(line[line.index(after: end)...])
+        {
+          return RunningSubject(
+            process: process, port: port,
+            recordings: role == .plain || options.starts(with: notRecorded)
+              ? nil : Recordings(directory: directory, hasStamps: options.contains("-t")),
+            index: directory + "/sessions.jsonl")
+        }
+        said.append(line)
+      }
+      process.wait()
+      throw BenchError("the relay does not start: \(said.last ?? "it says nothing")")
+    }
+  }
+}

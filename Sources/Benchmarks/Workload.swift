@@ -1,0 +1,79 @@
+/// What the relay is loaded with.
+public enum Workload: String, CaseIterable, Sendable {
+  /// One connection sends as fast as it can, then ends its stream.
+  case bulk
+  /// The same over 16 connections.
+  case bulk16
+  /// 64-byte requests and answers on 100 connections.
+  case pingpong
+  /// IMAP-like sessions, 200 at a time.
+  case mail
+  /// Connect, five short lines, close; 50 at a time.
+  case churn
+  /// Connections that say nothing: memory, not time.
+  case idle
+
+  public var unit: String {
+    switch self {
+    case .bulk, .bulk16: "byte"
+    case .pingpong: "message"
+    case .mail, .churn, .idle: "session"
+    }
+  }
+
+  /// Connections at a time.
+  var connections: Int {
+    switch self {
+    case .bulk: 1
+    case .bulk16: 16
+    case .pingpong: 100
+    case .mail: 200
+    case .churn: 50
+    case .idle: 1000
+    }
+  }
+
+  /// The most units that one repetition may have: 128 MiB, since pages of memory that a virtual machine never touched
+  /// before cost more than relaying does.
+  func units(_ extent: Extent) -> Int {
+    switch (self, extent) {
+    case (.bulk, .full), (.bulk16, .full): 128 << 20
+    case (.bulk, .quick), (.bulk16, .quick): 96 << 20
+    case (.bulk, .tiny), (.bulk16, .tiny): 2 << 20
+    case (.pingpong, .full): 100_000
+    case (.pingpong, .quick): 50_000
+    case (.pingpong, .tiny): 2_000
+    case (.mail, .full): 2_000
+    case (.mail, .quick): 1_000
+    case (.mail, .tiny): 40
+    case (.churn, .full): 4_000
+    case (.churn, .quick): 2_000
+    case (.churn, .tiny): 100
+    case (.idle, .full), (.idle, .quick): 2_000
+    case (.idle, .tiny): 50
+    }
+  }
+
+  /// What runs before the measured part, so that memory, files and branch predictors are warm.
+  func warmUpUnits(_ extent: Extent) -> Int { max(units(extent) / 4, 1) }
+
+  /// Ratios whose middle half spreads wider than this, relative to their median, are no figure.
+  static let spreadAllowed = 0.15
+}
+
+/// How much of everything a run does.
+public enum Extent: Sendable {
+  case full
+  case quick
+  /// For tests: everything happens, nothing is worth quoting.
+  case tiny
+
+  /// Repetitions of each subject.
+  var repetitions: Int {
+    switch self {
+    case .full: 11
+    case .quick: 5
+    case .tiny: 1
+    }
+  }
+}

@@ -1,0 +1,18 @@
+// What the benchmark's load needs of the C library and Swift's Glibc module does not have.
+#ifndef URING_RAWLOG_CBENCH_H
+#define URING_RAWLOG_CBENCH_H
+
+#include <sys/epoll.h>
+
+/// accept4(2): a socket that is closed on execve(2); non-blocking when `nonblocking` is not 0.
+int bench_accept(int listener, int nonblocking);
+/// pipe2(2): both ends are closed on execve(2).
+int bench_pipe(int ends[2]);
+/// Removes a directory and all in it, never following links (nftw(3)).
+int bench_remove_tree(const char *path);
+/// This process gets SIGTERM when the thread that started it ends; it stays so across execve(2) (PR_SET_PDEATHSIG).
+int bench_end_with_parent(void);
+/// Children of our children that lose their parent become ours (PR_SET_CHILD_SUBREAPER).
+int bench_adopt_orphans(void);
+
+#endif

@@ -1,0 +1,51 @@
+/// The measurements of `uring-rawlog rehearse`: a fixed piece of work without a kernel, for counting its instructions.
+///
+/// Each checks its own result, so that none can count doing nothing.
+public enum Rehearsal: String, CaseIterable, Sendable {
+  /// The encoder alone; the count is of bytes.
+  case encoderPlain = "encoder-plain"
+  case encoderTimestamps = "encoder-t"
+  case encoderBoth = "encoder-bt"
+  /// Messages of 64 bytes through the loop, in both directions of 100 sessions; the count is of messages.
+  case messagePlain = "message-plain"
+  case messageRecorded = "message-recorded"
+  case messageRecordedTimestamps = "message-recorded-t"
+  /// Short sessions from accept to close; the count is of sessions.
+  case sessionPlain = "session-plain"
+  case sessionRecorded = "session-recorded"
+
+  /// The largest count: far above what anybody waits for, far below what a counter takes.
+  public static let countMaximum = 1 << 40
+
+  /// Does the work and says in one line what was done.
+  ///
+  /// - Throws: `ValueError` when the result is not what it must be.
+  public func run(count: Int) throws(ValueError) -> String {
+    let done: String
+    switch self {
+    case .encoderPlain: done = try EncoderRehearsal(timestamps: false, boundaries: false).encode(count)
+    case .encoderTimestamps: done = try EncoderRehearsal(timestamps: true, boundaries: false).encode(count)
+    case .encoderBoth: done = try EncoderRehearsal(timestamps: true, boundaries: true).encode(count)
+    case .messagePlain: done = try Self.messages(count, isRecorded: false)
+    case .messageRecorded: done = try Self.messages(count, isRecorded: true)
+    case .messageRecordedTimestamps: done = try Self.messages(count, isRecorded: true, timestamps: true)
+    case .sessionPlain: done = try Self.sessions(count, isRecorded: false)
+    case .sessionRecorded: done = try Self.sessions(count, isRecorded: true)
+    }
+    return "\(rawValue): \(done)"
+  }
+
+  private static func messages(_ count: Int, isRecorded: Bool, timestamps: Bool = false) throws(ValueError) -> String {
+    var rehearsal = try LoopRehearsal.make(isRecorded: isRecorded, timestamps: timestamps)
+    return try rehearsal.relayMessages(count)
+  }
+
+  private static func sessions(_ count: Int, isRecorded: Bool) throws(ValueError) -> String {
+    var rehearsal = try LoopRehearsal.make(isRecorded: isRecorded, timestamps: false)
+    return try rehearsal.relaySessions(count)
+  }
+
+  static func check(_ name: String, _ value: Int, _ expected: Int) throws(ValueError) {
+    guard value == expected else { throw ValueError("\(name): \(value) instead of \(expected)") }
+  }
+}
