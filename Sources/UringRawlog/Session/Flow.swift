@@ -50,7 +50,8 @@ struct Flow {
   var isResting = false
   /// Resume when no more than this is queued.
   private var resumeBelow: UInt32 = 0
-  /// The recording waits for memory: the sender is not read from.
+  /// The sender is not received from: the recording waits for memory, or the flow is spliced or will be. Never both,
+  /// since what is spliced is not recorded.
   var isHeld = false
   /// The peer was so slow that its bytes were moved out of the receive buffers; new ones follow them at once.
   var isParked = false
@@ -61,7 +62,7 @@ struct Flow {
   /// Bytes taken from the sender, and of these the ones that the receiver's socket took.
   private(set) var received: UInt64 = 0
   private(set) var sent: UInt64 = 0
-  /// Bytes of the send that is in flight; 0 when none is.
+  /// Bytes of the send that is in flight, or in the pipe; 0 when there are none.
   private(set) var sending = 0
   /// When that send was handed over (monotonic nanoseconds).
   private(set) var sendingSince: UInt64 = 0
@@ -141,8 +142,9 @@ struct Flow {
 
   /// Forgets what waits for a failed receiver; only while nothing of it is in flight.
   mutating func discardQueued() {
-    assert(sink == .failed && !isSending)
+    assert(sink == .failed && (!isSending || way == .splice))
     sent = received
+    sending = 0
     isPaused = false
     isCautious = false
     isParked = false
@@ -164,8 +166,9 @@ struct Flow {
   func isBulk(_ thresholds: SpliceThresholds) -> Bool { bulk >= UInt32(thresholds.bulkBytes) }
 
   mutating func turning() {
-    assert(way == .copy)
+    assert(way == .copy && !isHeld)
     way = .turning
+    isHeld = true
   }
 
   mutating func turned() {
@@ -178,6 +181,7 @@ struct Flow {
   mutating func copying() {
     assert(way != .splice || queued == 0 && pipe < 0)
     way = .copy
+    isHeld = false
     isReady = false
     bulk = 0
     weighed = UInt32(truncatingIfNeeded: received)
@@ -197,11 +201,15 @@ struct Flow {
   /// The news of the poll is acted on.
   mutating func readinessTaken() { isReady = false }
 
-  mutating func splicedIn(_ bytes: Int) { received += UInt64(bytes) }
+  mutating func splicedIn(_ bytes: Int) {
+    received += UInt64(bytes)
+    sending += bytes
+  }
 
   mutating func splicedOut(_ bytes: Int) {
-    assert(UInt64(bytes) <= queued)
+    assert(bytes <= sending)
     sent += UInt64(bytes)
+    sending -= bytes
   }
 
   /// One wake-up moved so many bytes.
@@ -212,7 +220,7 @@ struct Flow {
   func isThin(_ thresholds: SpliceThresholds) -> Bool { thinWakes >= UInt8(thresholds.thinWakes) && queued == 0 }
 
   /// Nothing is on the way any more that was received into memory.
-  var mayTurn: Bool { way == .turning && receive == .off && queued == 0 && sending == 0 && !isHeld }
+  var mayTurn: Bool { way == .turning && receive == .off && queued == 0 && sending == 0 }
   /// It waits for bytes of the sender, or for room at the receiver.
   var mayPollSource: Bool { mayPoll && queued == 0 && source == .open }
   var mayPollSink: Bool { mayPoll && queued > 0 }
@@ -222,15 +230,13 @@ struct Flow {
 
   /// The sender may be read from.
   @inline(__always) var mayReceive: Bool {
-    receive == .off && source == .open && !isPaused && !isHeld && !isResting && way == .copy
+    receive == .off && source == .open && !isPaused && !isHeld && !isResting
   }
   /// The receive with the kernel should be called back.
   @inline(__always) var mustCancelReceive: Bool {
-    receive == .armed && source == .open && (isPaused || isHeld || way == .turning)
+    receive == .armed && source == .open && (isPaused || isHeld)
   }
-  @inline(__always) var maySend: Bool {
-    sending == 0 && sent < received && sink == .open && !isResting && way != .splice
-  }
+  @inline(__always) var maySend: Bool { sending == 0 && sent < received && sink == .open && !isResting }
   /// All was delivered, and the sender's end can be passed on.
   @inline(__always) var mayShut: Bool { source != .open && sent == received && sending == 0 && sink == .open }
   /// Nothing waits, and the sender is being read from.
