@@ -5,6 +5,29 @@ import Glibc
 enum Floor {
   static let pieceBytes = 256 << 10
 
+  /// How many directories are tried for one in which files are created as fast as usual.
+  static let attempts = 24
+  private static let probes = 16
+  /// Creating an empty file takes 10 to 25 microseconds where nothing is the matter.
+  private static let slowNanoseconds: UInt64 = 60_000
+
+  /// Whether files are slow to create here. ext4 takes no inode that was freed in the last minutes, and looks at each
+  /// of them anew for every file: where many were removed, creating one costs up to a hundred times as much. That says
+  /// nothing about a relay, and another directory is likely to lie elsewhere.
+  static func isSlowToCreate(in directory: String) throws(BenchError) -> Bool {
+    var fastest = UInt64.max
+    // The fastest of some: a single one may be disturbed by others.
+    for number in 0..<probes {
+      let path = "\(directory)/probe-\(number)"
+      let begin = ownCPUNanoseconds()
+      let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+      guard file >= 0 else { throw BenchError("cannot create a file in '\(directory)'", errno) }
+      close(file)
+      fastest = min(fastest, ownCPUNanoseconds() - begin)
+    }
+    return fastest > slowNanoseconds
+  }
+
   /// - Parameter sizes: the size of each file.
   /// - Returns: user and system time in nanoseconds.
   static func measure(_ sizes: [Int], in directory: String) throws(BenchError) -> UInt64 {

@@ -1,3 +1,4 @@
+import CBench
 import Glibc
 
 /// A run: each workload with each of its subjects, one after the other in every repetition, so that whatever else the
@@ -32,6 +33,7 @@ final class Runner {
     peers = configuration.peers ? Peer.installed() : []
     let parent = configuration.directory ?? getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
     directory = try Self.makeDirectory(in: parent)
+    _ = bench_spread_directories(directory)
     machine = .here(directory: directory)
     let isInMemory = machine.file_system == "tmpfs"
     memoryDirectory =
@@ -56,9 +58,13 @@ final class Runner {
   }
 
   private func freshDirectory(_ kind: String, in parent: String? = nil) throws(BenchError) -> String {
-    directoryCount += 1
-    let path = "\(parent ?? directory)/\(directoryCount)-\(kind)"
-    guard mkdir(path, 0o700) == 0 else { throw BenchError("cannot make '\(path)'", errno) }
+    var path = ""
+    for _ in 0..<Floor.attempts {
+      directoryCount += 1
+      path = "\(parent ?? directory)/\(directoryCount)-\(kind)"
+      guard mkdir(path, 0o700) == 0 else { throw BenchError("cannot make '\(path)'", errno) }
+      if try !Floor.isSlowToCreate(in: path) { break }
+    }
     return path
   }
 

@@ -5,8 +5,10 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +18,19 @@ int bench_accept(int listener, int nonblocking) {
 }
 
 int bench_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+int bench_spread_directories(const char *path) {
+  int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return -1;
+  int flags = 0;
+  int result = ioctl(directory, FS_IOC_GETFLAGS, &flags);
+  if (result == 0) {
+    flags |= FS_TOPDIR_FL;
+    result = ioctl(directory, FS_IOC_SETFLAGS, &flags);
+  }
+  close(directory);
+  return result;
+}
 
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *place) {
   (void)status;

@@ -14,6 +14,8 @@
 
 int uring_open(const char *path, int flags, unsigned mode) { return open(path, flags, mode); }
 
+int uring_openat(int directory, const char *path, int flags, unsigned mode) { return openat(directory, path, flags, mode); }
+
 // O_PATH needs no permission to list the directory, only to pass it (openat(2)).
 int uring_open_directory(const char *path) { return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC); }
 

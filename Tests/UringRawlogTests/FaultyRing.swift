@@ -156,6 +156,12 @@ struct FaultyRing: Ring, ~Copyable {
   mutating func open(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32, token: Token) {
     inner.open(directory, path, flags: flags, mode: mode, token: token)
   }
+  mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32? {
+    inner.openNow(directory, path, flags: flags, mode: mode)
+  }
+  mutating func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64) -> Int32? {
+    inner.writeNow(file, bytes, offset: offset)
+  }
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     inner.unlink(directory, path, token: token)
   }

@@ -65,6 +65,7 @@ struct Scenario {
     if random.once(in: 4) { world.faults.openError = 5 }
     if random.once(in: 4) { world.faults.nameTaken = 3 }
     if random.once(in: 4) { world.faults.writeError = 15 }
+    world.faults.fileSlow = [0, 1, 3].randomElement(using: &random)!
     if random.once(in: 4) { world.faults.sendShortage = 10 }
     if random.once(in: 4) { world.faults.peerReset = 100 }
     if random.once(in: 3) { world.faults.peerStall = 30 }

@@ -47,6 +47,13 @@ struct SimulatedRing: Ring, ~Copyable {
     precondition(flags == O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC && mode == 0o600)
     submit(.open(path: String(cString: path)), directory, token)
   }
+  mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32? {
+    precondition(flags == O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC && mode == 0o600)
+    return world.now(.open(path: String(cString: path)), directory)
+  }
+  mutating func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64) -> Int32? {
+    world.now(.write([bytes], offset: offset), file)
+  }
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     submit(.unlink(path: String(cString: path)), directory, token)
   }

@@ -15,6 +15,8 @@ final class SimulatedWorld {
     var openError = 0
     var nameTaken = 0
     var writeError = 0
+    /// The file system is not prompt: 1 means that files are never worked on in the loop.
+    var fileSlow = 1
     var sendShortage = 0
     var peerReset = 0
     var peerStall = 0
@@ -342,6 +344,14 @@ final class SimulatedWorld {
         index += operations.count == before ? 1 : 0
       }
     }
+  }
+
+  /// Does an operation on a file at once, if the file system answers promptly just now.
+  func now(_ kind: Operation.Kind, _ descriptor: Int32) -> Int32? {
+    guard !random.once(in: faults.fileSlow) else { return nil }
+    let taken = ready.count
+    _ = work(Operation(kind: kind, descriptor: descriptor, token: Token(.close)))
+    return ready.count > taken ? ready.removeLast().result : nil
   }
 
   /// Lets one operation happen; true when it is over.

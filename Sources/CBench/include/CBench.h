@@ -8,6 +8,9 @@
 int bench_accept(int listener, int nonblocking);
 /// pipe2(2): both ends are closed on execve(2).
 int bench_pipe(int ends[2]);
+/// The directories in this one are spread over the file system, not put close together (FS_TOPDIR_FL of
+/// ioctl_iflags(2), ext4 only): 0, or -1.
+int bench_spread_directories(const char *path);
 /// Removes a directory and all in it, never following links (nftw(3)).
 int bench_remove_tree(const char *path);
 /// This process gets SIGTERM when the thread that started it ends; it stays so across execve(2) (PR_SET_PDEATHSIG).

@@ -132,6 +132,7 @@ static inline int uring_register_buffers(struct io_uring *ring, void *address, u
 
 // Variadic functions and macros that Swift cannot call.
 int uring_open(const char *path, int flags, unsigned mode);
+int uring_openat(int directory, const char *path, int flags, unsigned mode);
 int uring_open_directory(const char *path);
 void uring_release_free_memory(void);
 int uring_unconfirmed_bytes(int socket, int *bytes);

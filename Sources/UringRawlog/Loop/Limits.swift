@@ -103,6 +103,14 @@ enum Limits {
   static let writeBytes = 256 << 10
   /// Blocks gathered into one write.
   static let writeVectors = 64
+  /// A closing block that is written in the loop, where the file system is prompt, is at most so large.
+  static let writeNowBytes = 64 << 10
+  /// How many operations on files the ring must have answered promptly in a row before the loop does small ones itself,
+  /// at first and at the most; and what is prompt, on the ring (waiting for its turn included) and in the loop.
+  static let promptFileOperations = 32
+  static let promptFileOperationsMaximum = 8192
+  static let promptRingNanoseconds: UInt64 = 10_000_000
+  static let promptLoopNanoseconds: UInt64 = 2_000_000
   /// One session's share of `--log-memory`.
   static let sessionShareOfLogMemory = 8
   /// The least `--log-memory`: one session's share must hold a block for each direction.

@@ -117,7 +117,8 @@ extension RelayLoop where R: ~Copyable {
     // Its record may be written before the first address is tried.
     if let first = environment.targets.first { sessions[slot].server = first.peer }
     if configuration.isRecorded(client) { openRecording(slot) } else { writeStart(slot) }
-    connectNext(slot, after: nil)
+    // With --log-error close it may have ended already.
+    if sessions[slot].phase == .connecting { connectNext(slot, after: nil) }
     touch(slot)
   }
 }

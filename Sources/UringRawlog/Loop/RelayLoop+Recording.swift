@@ -15,14 +15,20 @@ extension RelayLoop where R: ~Copyable {
       sessions[file: flow].state = .opening
       openFile(flow)
     }
+    if sessions[slot].fileOperations == 0 { openingEnded(slot) }
   }
 
   private mutating func openFile(_ flow: FlowIndex) {
     makePath(flow)
-    sessions[flow.slot].fileOperations += 1
     // Never follow a link, never touch a file that exists.
+    let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
+    if let result = ring.openNow(openDirectory, path.cString, flags: flags, mode: 0o600) {
+      noteOpened(flow, result)
+      return
+    }
+    sessions[flow.slot].fileOperations += 1
     ring.open(
-      openDirectory, path.cString, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode: 0o600,
+      openDirectory, path.cString, flags: flags, mode: 0o600,
       token: token(flow.direction == .in ? .openIn : .openOut, flow.slot))
   }
 
@@ -52,21 +58,23 @@ extension RelayLoop where R: ~Copyable {
   mutating func opened(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
     sessions[slot].fileOperations -= 1
-    if completion.result >= 0 {
-      sessions[file: flow].descriptor = completion.result
-    } else {
-      sessions[file: flow].openError = -completion.result
-    }
+    noteOpened(flow, completion.result)
     if sessions[slot].fileOperations == 0 { openingEnded(slot) }
+  }
+
+  private mutating func noteOpened(_ flow: FlowIndex, _ result: Int32) {
+    if result >= 0 {
+      sessions[file: flow].descriptor = result
+    } else {
+      sessions[file: flow].openError = -result
+    }
   }
 
   /// Both files were created, or not: they share one number, so a taken name gives both the next one.
   private mutating func openingEnded(_ slot: Int) {
     let inFlow = FlowIndex(slot, .in)
     let outFlow = FlowIndex(slot, .out)
-    let inError = sessions[file: inFlow].openError
-    let outError = sessions[file: outFlow].openError
-    if inError == EEXIST || outError == EEXIST {
+    while sessions[file: inFlow].openError == EEXIST || sessions[file: outFlow].openError == EEXIST {
       takeBack(inFlow)
       takeBack(outFlow)
       lastNumber += 1
@@ -77,8 +85,10 @@ extension RelayLoop where R: ~Copyable {
         sessions[file: flow].openError = 0
         openFile(flow)
       }
-      return
+      guard sessions[slot].fileOperations == 0 else { return }
     }
+    let inError = sessions[file: inFlow].openError
+    let outError = sessions[file: outFlow].openError
     // A template's directory that does not exist says: do not record this one.
     let isUnwanted = environment.directory < 0 && (inError == ENOENT || outError == ENOENT)
     if isUnwanted { sessions[slot].isRecorded = false }
@@ -453,19 +463,24 @@ extension RelayLoop where R: ~Copyable {
   }
 
   mutating func written(_ flow: FlowIndex, _ completion: Completion) {
-    let slot = flow.slot
-    sessions[slot].fileOperations -= 1
+    sessions[flow.slot].fileOperations -= 1
     sessions[file: flow].isWriting = false
-    if let error = completion.error, !error.isRetry {
-      recordingFailed(flow, "write", error)
+    noteWritten(flow, completion.result)
+  }
+
+  /// What a write took, or why it failed.
+  private mutating func noteWritten(_ flow: FlowIndex, _ result: Int32) {
+    let slot = flow.slot
+    if result < 0, !Errno(-result).isRetry {
+      recordingFailed(flow, "write", Errno(-result))
       return
     }
-    if completion.result == 0 {
+    if result == 0 {
       // A regular file never takes nothing without saying why; do not ask for ever.
       recordingFailed(flow, "write", Errno(EIO))
       return
     }
-    var rest = max(0, Int(completion.result))
+    var rest = max(0, Int(result))
     sessions[file: flow].fileBytes += UInt64(rest)
     sessions[file: flow].stagedBytes -= rest
     while rest > 0, let block = sessions[file: flow].first {
@@ -566,6 +581,7 @@ extension RelayLoop where R: ~Copyable {
     case .open, .ended:
       if sessions[file: flow].isWaiting { return false }
       if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
+      writeClosingBlock(flow)
       guard sessions[file: flow].first == nil else {
         sessions[file: flow].mustFlush = true
         write(flow)
@@ -573,6 +589,20 @@ extension RelayLoop where R: ~Copyable {
       }
       return !sessions[file: flow].isWriting
     }
+  }
+
+  /// The last block of a short session is written in the loop, where the file system does not make it wait.
+  private mutating func writeClosingBlock(_ flow: FlowIndex) {
+    guard let block = sessions[file: flow].first, block == sessions[file: flow].last,
+      !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0,
+      sessions[file: flow].stagedBytes <= Limits.writeNowBytes,
+      let result = ring.writeNow(
+        sessions[file: flow].descriptor, block.unwritten, offset: Int64(sessions[file: flow].fileBytes))
+    else { return }
+    // As after a write on the ring: the block takes no more bytes, and what a short write left is written there.
+    finishGathering(flow, isAll: true)
+    sessions[file: flow].mustFlush = true
+    noteWritten(flow, result)
   }
 
   /// A chunk that lost its rest gets its end marker.

@@ -12,12 +12,15 @@ struct KernelRing: Ring, ~Copyable {
     static let multishotReceive = Features(rawValue: 2)
     /// A multishot receive ends after so many bytes (kernel 6.17).
     static let receiveCap = Features(rawValue: 4)
+    /// Files are created, and small closing blocks written, in the loop itself where the file system is prompt.
+    static let filesInLoop = Features(rawValue: 8)
 
-    /// Names as in `URING_RAWLOG_WITHOUT=bundles,multishot`; unknown ones are nil.
+    /// Names as in `URING_RAWLOG_WITHOUT=bundles,multishot,loop-files`; unknown ones are nil.
     static func named(_ name: some StringProtocol) -> Features? {
       switch name {
       case "bundles": .bundles
       case "multishot": .multishotReceive
+      case "loop-files": .filesInLoop
       default: nil
       }
     }
@@ -29,6 +32,7 @@ struct KernelRing: Ring, ~Copyable {
   /// Addresses, paths, vectors and message headers of operations that were prepared but not yet submitted.
   private let arena: UnsafeMutableRawPointer
   private var arenaUsed = 0
+  private var promptness = FilePromptness()
 
   /// - Throws: the error of io_uring_setup(2) or io_uring_register(2); `RingAvailability` explains it to the user.
   static func make(
@@ -53,7 +57,7 @@ struct KernelRing: Ring, ~Copyable {
     }
     // A registered ring descriptor spares a look-up at each enter; without it (an old seccomp filter) all works.
     _ = io_uring_register_ring_fd(ring)
-    var found: Features = .multishotReceive
+    var found: Features = [.multishotReceive, .filesInLoop]
     if parameters.features & uring_feat_recvsend_bundle != 0, KernelVersion.running >= bundlesInOrder {
       found.insert(.bundles)
     }
@@ -202,6 +206,7 @@ struct KernelRing: Ring, ~Copyable {
   }
 
   mutating func write(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64, token: Token) {
+    promptness.handedOver(token) { Self.nanoseconds() }
     let entry = next(uring_op_write, file, token)
     uring_set_address(entry, bytes.baseAddress, UInt32(bytes.count), UInt64(bitPattern: offset))
   }
@@ -222,9 +227,28 @@ struct KernelRing: Ring, ~Copyable {
   }
 
   mutating func open(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32, token: Token) {
+    promptness.handedOver(token) { Self.nanoseconds() }
     let entry = next(uring_op_openat, directory, token, path: path)
     uring_set_operation_flags(entry.submission, UInt32(bitPattern: flags))
     uring_set_address(entry.submission, entry.path, mode, 0)
+  }
+
+  mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32? {
+    guard promptness.isShown, features.contains(.filesInLoop) else { return nil }
+    let begin = Self.nanoseconds()
+    let descriptor = uring_openat(directory, path, flags, mode)
+    let result = descriptor < 0 ? -errno : descriptor
+    promptness.took(Self.nanoseconds() &- begin)
+    return result
+  }
+
+  mutating func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64) -> Int32? {
+    guard promptness.isShown, features.contains(.filesInLoop) else { return nil }
+    let begin = Self.nanoseconds()
+    let count = pwrite(file, bytes.baseAddress, bytes.count, off_t(offset))
+    let result = count < 0 ? -errno : Int32(truncatingIfNeeded: count)
+    promptness.took(Self.nanoseconds() &- begin)
+    return result
   }
 
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
@@ -279,18 +303,33 @@ struct KernelRing: Ring, ~Copyable {
   }
 
   mutating func takeCompletions(into taken: UnsafeMutableBufferPointer<Completion>) -> Int {
-    Int(uring_take_completions(ring, taken.baseAddress, UInt32(taken.count)))
+    let count = Int(uring_take_completions(ring, taken.baseAddress, UInt32(taken.count)))
+    if promptness.timedToken != 0 { lookForTimed(taken, count) }
+    return count
+  }
+
+  @inline(never)
+  private mutating func lookForTimed(_ taken: UnsafeMutableBufferPointer<Completion>, _ count: Int) {
+    for place in 0..<count where taken[place].token.rawValue == promptness.timedToken {
+      promptness.timedEnded(at: Self.nanoseconds())
+      return
+    }
   }
 
   // MARK: Calls beside the ring
 
-  func now() -> Instant {
+  @inline(__always)
+  private static func nanoseconds() -> UInt64 {
     var monotonic = timespec()
-    var real = timespec()
     clock_gettime(CLOCK_MONOTONIC, &monotonic)
+    return UInt64(monotonic.tv_sec) &* 1_000_000_000 &+ UInt64(monotonic.tv_nsec)
+  }
+
+  func now() -> Instant {
+    var real = timespec()
     clock_gettime(CLOCK_REALTIME, &real)
     return Instant(
-      nanoseconds: UInt64(monotonic.tv_sec) &* 1_000_000_000 &+ UInt64(monotonic.tv_nsec),
+      nanoseconds: Self.nanoseconds(),
       epochMicroseconds: Int64(real.tv_sec) &* 1_000_000 &+ Int64(real.tv_nsec) / 1000)
   }
 
