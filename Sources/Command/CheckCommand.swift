@@ -22,10 +22,8 @@ struct CheckCommand: ParsableCommand {
     if given.directory == nil { given.directory = "." }
     let configuration = try given.configuration()
     let lines = Check.run(
-      directory: options.directory == nil ? nil : configuration.directory,
-      indexDirectory: configuration.indexDirectory, connect: options.connect == nil ? nil : configuration.connect,
-      maxSessions: configuration.maxSessions, filesPerSession: configuration.filter == nil ? 2 : 1,
-      user: configuration.user, group: configuration.group)
+      configuration, directory: options.directory == nil ? nil : configuration.directory,
+      indexDirectory: configuration.indexDirectory, connect: options.connect == nil ? nil : configuration.connect)
     for line in lines { print("\(line.isGood ? "ok    " : "failed") \(line.text.escapedForMessage)") }
     if lines.contains(where: { !$0.isGood }) { throw ExitCode(ExitStatus.unavailable.rawValue) }
   }

@@ -94,6 +94,13 @@ struct RelayOptions: ParsableArguments {
 
   @Option(
     name: .long,
+    help: ArgumentHelp(
+      "How bytes that are not recorded travel: copied through memory, spliced through a pipe, or as suits the flow.",
+      valueName: "auto|copy|splice"))
+  var relay = "auto"
+
+  @Option(
+    name: .long,
     help: ArgumentHelp("Sessions at once; those beyond wait in the listen backlog.", valueName: "number"))
   var maxSessions = "65536"
 
@@ -199,6 +206,7 @@ struct RelayOptions: ParsableArguments {
     configuration.connectNanoseconds = try Self.read("--connect-timeout") { () throws(ValueError) in
       try Values.duration(connectTimeout)
     }
+    configuration.relay = try Self.choice("--relay", relay)
     configuration.drainNanoseconds = try Self.read("--drain") { () throws(ValueError) in try Values.duration(drain) }
   }
 

@@ -9,11 +9,10 @@ public enum Check {
   }
 
   /// - Parameters:
-  ///   - directory, indexDirectory, connect, user, group: the relay's options, as far as they were given.
-  ///   - filesPerSession: 2, or 1 when only one direction is recorded.
+  ///   - configuration: the relay's options, with a stand-in for each that is required and was not given.
+  ///   - directory, indexDirectory, connect: those as far as they were given.
   public static func run(
-    directory: DirectoryTemplate?, indexDirectory: String?, connect: Address?, maxSessions: Int, filesPerSession: Int,
-    user: String?, group: String?
+    _ configuration: RelayConfiguration, directory: DirectoryTemplate?, indexDirectory: String?, connect: Address?
   ) -> [Line] {
     var lines: [Line] = []
     func good(_ text: String) { lines.append(Line(isGood: true, text: text)) }
@@ -45,7 +44,9 @@ public enum Check {
     }
 
     let descriptors = DescriptorLimit.raise()
-    let fitting = descriptors.sessions(files: filesPerSession)
+    let maxSessions = configuration.maxSessions
+    let fitting = descriptors.sessions(
+      files: configuration.filter == nil ? 2 : 1, pipes: descriptors.pipes(configuration))
     if fitting >= maxSessions {
       good("descriptors: the limit of \(descriptors.limit) open files fits --max-sessions \(maxSessions)")
     } else if fitting > 0 {
@@ -60,7 +61,7 @@ public enum Check {
 
     let identity: Identity
     do throws(StartError) {
-      identity = try Identity(user: user, group: group)
+      identity = try Identity(user: configuration.user, group: configuration.group)
       try identity.takeGroups()
     } catch {
       bad("user: \(error.message)")

@@ -48,7 +48,8 @@ public enum Relay {
     var isRunning = false
     defer { if !isRunning { close(listeners) } }
     try checkForLoops(listeners, targets, configuration)
-    let fitting = descriptors.sessions(files: configuration.filter == nil ? 2 : 1)
+    let pipes = descriptors.pipes(configuration)
+    let fitting = descriptors.sessions(files: configuration.filter == nil ? 2 : 1, pipes: pipes)
     guard fitting > 0 else { throw descriptors.tooLow }
     try identity.drop()
     // What is created from here on is 0600, whatever the umask was; a unix socket has followed it.
@@ -76,7 +77,7 @@ public enum Relay {
       indexEndsTorn: index.endsTorn, processID: getpid(), maxSessions: min(fitting, configuration.maxSessions),
       // Sessions that only wait for their disk must not take the place of new ones.
       maxSlots: min(fitting, configuration.maxSessions * 2),
-      signals: signals, wake: wake, messages: STDERR_FILENO,
+      signals: signals, wake: wake, maxPipes: pipes, messages: STDERR_FILENO,
       reopenIndex: { () throws(StartError) in
         let opened = try RecordingDirectory.openIndex(configuration)
         return (opened.descriptor, opened.endsTorn)
@@ -165,13 +166,23 @@ struct DescriptorLimit {
 
   /// How many sessions the descriptors that are still free are enough for.
   ///
-  /// - Parameter files: how many files a session records to.
-  func sessions(files: Int) -> Int {
+  /// - Parameters:
+  ///   - files: how many files a session records to.
+  ///   - pipes: how many pipes there may be beside.
+  func sessions(files: Int, pipes: Int) -> Int { (free - 2 * pipes) / (2 + files) }
+
+  /// How many pipes there may be: none where all is recorded, and few where descriptors are few.
+  func pipes(_ configuration: RelayConfiguration) -> Int {
+    guard configuration.relay != .copy, configuration.leavesUnrecorded else { return 0 }
+    return min(Limits.pipes, free / Limits.descriptorsPerPipe)
+  }
+
+  private var free: Int {
     var open = 0
     if let directory = opendir("/proc/self/fd") {
       while readdir(directory) != nil { open += 1 }
       closedir(directory)
     }
-    return max(0, (limit - open - Limits.descriptorReserve) / (2 + files))
+    return max(0, limit - open - Limits.descriptorReserve)
   }
 }

@@ -18,6 +18,16 @@ public struct RelayConfiguration: Sendable {
     case out
   }
 
+  /// How bytes that are not recorded travel.
+  public enum Way: String, Sendable, CaseIterable {
+    /// Copied at first; spliced while they move in bulk.
+    case auto
+    /// Through memory of the program, as recorded bytes do.
+    case copy
+    /// From socket to socket through a pipe (splice(2)).
+    case splice
+  }
+
   public var listen: [Address]
   public var connect: Address
   public var directory: DirectoryTemplate
@@ -29,6 +39,7 @@ public struct RelayConfiguration: Sendable {
   public var filter: Filter?
   /// Record only these clients; empty for everyone.
   public var only: [CIDR] = []
+  public var relay: Way = .auto
   public var flushNanoseconds: UInt64 = 100_000_000
   public var logMemoryBytes = 64 << 20
   public var logFull: LogFull = .wait
@@ -47,6 +58,11 @@ public struct RelayConfiguration: Sendable {
     self.listen = listen
     self.connect = connect
     self.directory = directory
+  }
+
+  /// Some bytes may not be recorded, though all recordings succeed.
+  var leavesUnrecorded: Bool {
+    !only.isEmpty || filter != nil || directory.hasVariables || maxRecordingBytes < .max
   }
 
   func isRecorded(_ direction: Direction) -> Bool {

@@ -18,7 +18,7 @@ from relay import PROGRAM, run, wait_until
 
 OPTIONS = ("--listen", "--connect", "--dir", "--timestamps", "--boundaries", "--ip-in-name", "--filter", "--only",
            "--flush", "--log-memory", "--log-full", "--log-wait", "--log-error", "--max-sessions", "--idle-timeout",
-           "--connect-timeout", "--max-recording", "--drain", "--user", "--group", "--index")
+           "--connect-timeout", "--max-recording", "--drain", "--user", "--group", "--index", "--relay")
 SHORT_OPTIONS = ("-t", "-b", "-I", "-f")
 SYSEXITS = (64, 65, 66, 69, 71, 73, 74, 77, 78)
 ROOT = os.geteuid() == 0
@@ -253,7 +253,7 @@ class Usage(Command):
 
     def test_choices(self):
         for option, values in (("--filter", ("both", "IN", "", "in,out")), ("--log-full", ("maybe", "")),
-                               ("--log-error", ("ignore", ""))):
+                               ("--log-error", ("ignore", "")), ("--relay", ("AUTO", "sendfile", "copy,splice", ""))):
             for value in values:
                 with self.subTest(option=option, value=value):
                     self.usage(self.arguments(more=[f"{option}={value}"]), value)
@@ -279,7 +279,7 @@ class Later(Command):
     """What is to come is unknown until then, not accepted and ignored."""
 
     OPTIONS = {"--layout": "pair", "--protocol": "imap", "--pre-login": None, "--secrets": "redact",
-               "--relay": "copy", "--leg": "front", "--tls-cert": "cert.pem", "--tls-key": "key.pem",
+               "--leg": "front", "--tls-cert": "cert.pem", "--tls-key": "key.pem",
                "--tls": "implicit", "--connect-tls": "off", "--proxy-from": "127.0.0.1", "--send-proxy": "v1",
                "--handshake-timeout": "10s"}
 

@@ -24,6 +24,24 @@ struct FaultyRing: Ring, ~Copyable {
     case earlyClose
     /// The end of a stream is passed on twice.
     case repeatedShutdown
+    /// Bytes are spliced to another session's socket.
+    case misdirectedSplice
+    /// What one splice moved is not counted.
+    case miscountedSplice
+    /// A pipe is never closed.
+    case lostPipe
+    /// Bytes stay behind in a pipe that the next flow gets.
+    case leftInPipe
+
+    /// It shows only in what is spliced.
+    var isOfSplice: Bool {
+      switch self {
+      case .misdirectedSplice, .miscountedSplice, .lostPipe, .leftInPipe: true
+      case .none, .corruptedSend, .repeatedSend, .misdirectedSend, .lostBuffer, .corruptedWrite, .misdirectedWrite,
+        .lostClose, .earlyClose, .repeatedShutdown:
+        false
+      }
+    }
   }
 
   /// Counts the chances that the bug had, and strikes at one of them.
@@ -151,6 +169,9 @@ struct FaultyRing: Ring, ~Copyable {
     if plant.strikes(.lostClose) { return }
     inner.close(descriptor, token: token)
   }
+  mutating func poll(_ socket: Int32, events: UInt32, token: Token) {
+    inner.poll(socket, events: events, token: token)
+  }
   mutating func cancel(_ target: Token, token: Token) { inner.cancel(target, token: token) }
   mutating func cancelAll(on descriptor: Int32, token: Token) { inner.cancelAll(on: descriptor, token: token) }
 
@@ -167,6 +188,24 @@ struct FaultyRing: Ring, ~Copyable {
 
   func now() -> Instant { inner.now() }
   mutating func makeSocket(family: Int32) throws(Errno) -> Int32 { try inner.makeSocket(family: family) }
+  func makeNonblocking(_ socket: Int32) -> Bool { inner.makeNonblocking(socket) }
+  mutating func makePipe(bytes: Int) throws(Errno) -> Pipe { try inner.makePipe(bytes: bytes) }
+  func close(_ pipe: Pipe) { if !plant.strikes(.lostPipe) { inner.close(pipe) } }
+  func splice(from: Int32, to: Int32, bytes: Int) -> Int {
+    guard world.peer(to) != nil else {
+      return inner.splice(from: from, to: to, bytes: bytes)
+    }
+    defer { plant.lastSocket = to }
+    if plant.lastSocket >= 0, plant.lastSocket != to, world.peer(plant.lastSocket) != nil,
+      plant.strikes(.misdirectedSplice)
+    {
+      _ = inner.makeNonblocking(plant.lastSocket)
+      return inner.splice(from: from, to: plant.lastSocket, bytes: bytes)
+    }
+    if bytes > 1, plant.strikes(.leftInPipe) { return max(inner.splice(from: from, to: to, bytes: bytes - 1), 0) + 1 }
+    let result = inner.splice(from: from, to: to, bytes: bytes)
+    return result > 1 && plant.strikes(.miscountedSplice) ? result - 1 : result
+  }
   func shutdownSending(_ socket: Int32) {
     inner.shutdownSending(socket)
     if plant.strikes(.repeatedShutdown) { inner.shutdownSending(socket) }

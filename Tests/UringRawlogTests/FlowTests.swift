@@ -220,6 +220,138 @@ import Testing
     #expect(!flow.isParked)
   }
 
+  // MARK: Splicing
+
+  private static let thresholds = SpliceThresholds(
+    bulkBytes: 1000, bulkReceiveBytes: 100, thinWakeBytes: 10, thinWakes: 3)
+
+  /// A flow that is spliced, after having received `bytes` into memory.
+  private func spliced(after bytes: Int = 0) -> Flow {
+    var flow = flow(received: bytes)
+    flow.receiveEnded()
+    if bytes > 0 {
+      flow.sendStarted(bytes, at: 1)
+      flow.sendEnded(bytes)
+    }
+    flow.turning()
+    flow.turned()
+    return flow
+  }
+
+  /// An idle session must not cost much; docs/DESIGN.md says how much.
+  @Test func aFlowIsSmall() {
+    #expect(MemoryLayout<Flow>.stride <= 64)
+  }
+
+  @Test func bulkIsWhatMovedInLargePieces() {
+    var flow = flow(received: 500)
+    flow.weigh(Self.thresholds)
+    #expect(!flow.isBulk(Self.thresholds))
+    // Nothing new is no news.
+    flow.weigh(Self.thresholds)
+    flow.received(499, pauseAbove: Self.pause)
+    flow.weigh(Self.thresholds)
+    #expect(flow.bulk == 999 && !flow.isBulk(Self.thresholds))
+    flow.received(1000, pauseAbove: Self.pause)
+    flow.weigh(Self.thresholds)
+    #expect(flow.isBulk(Self.thresholds))
+    // Small pieces are forgotten, and make what came before them less.
+    flow.received(10, pauseAbove: Self.pause)
+    flow.weigh(Self.thresholds)
+    #expect(flow.bulk == 1004)
+    flow.received(10, pauseAbove: Self.pause)
+    flow.weigh(Self.thresholds)
+    #expect(!flow.isBulk(Self.thresholds))
+    for _ in 0..<100 {
+      flow.received(99, pauseAbove: Self.pause)
+      flow.weigh(Self.thresholds)
+    }
+    #expect(!flow.isBulk(Self.thresholds))
+  }
+
+  /// What was received into memory is sent before anything is spliced behind it.
+  @Test func turningWaitsForWhatIsOnTheWay() {
+    var flow = flow(received: 10)
+    flow.turning()
+    #expect(!flow.mayTurn && flow.mustCancelReceive && flow.maySend)
+    flow.receiveCancelling()
+    flow.received(5, pauseAbove: Self.pause)
+    flow.receiveEnded()
+    #expect(!flow.mayTurn && !flow.mayReceive)
+    flow.sendStarted(15, at: 1)
+    flow.sendEnded(10)
+    #expect(!flow.mayTurn && flow.maySend)
+    flow.sendStarted(5, at: 1)
+    #expect(!flow.mayTurn)
+    flow.sendEnded(5)
+    #expect(flow.mayTurn && !flow.mayReceive)
+    flow.turned()
+    #expect(flow.mayPollSource && !flow.mayPollSink && !flow.mayReceive && !flow.maySend)
+  }
+
+  @Test func aSplicedFlowWaitsForBytesOrForRoom() {
+    var flow = spliced(after: 10)
+    flow.polling()
+    #expect(!flow.mayPollSource)
+    flow.pollEnded(isReady: true)
+    #expect(flow.isReady && !flow.mayPollSource)
+    flow.readinessTaken()
+    flow.splicedIn(100)
+    #expect(flow.queued == 100 && flow.received == 110 && !flow.mayPollSource && flow.mayPollSink && !flow.maySend)
+    flow.splicedOut(60)
+    #expect(flow.mayPollSink && flow.sent == 70)
+    flow.isResting = true
+    #expect(!flow.mayPollSink)
+    flow.isResting = false
+    flow.splicedOut(40)
+    #expect(flow.mayPollSource && !flow.mayPollSink)
+    flow.polling()
+    flow.pollEnded(isReady: false)
+    #expect(!flow.isReady && flow.mayPollSource)
+  }
+
+  /// The end is passed on behind what is in the pipe.
+  @Test func theEndOfASplicedStream() {
+    var flow = spliced()
+    flow.splicedIn(9)
+    flow.sourceEnded()
+    #expect(!flow.mayShut && flow.mayPollSink && !flow.mayPollSource)
+    flow.splicedOut(9)
+    #expect(flow.mayShut && !flow.mayPollSink)
+    flow.sinkShut()
+    #expect(flow.isFinished)
+  }
+
+  @Test func aBrokenSinkOfASplicedFlow() {
+    var flow = spliced()
+    flow.splicedIn(9)
+    flow.polling()
+    flow.sinkFailed()
+    #expect(!flow.mayPollSink && !flow.mayPollSource && !flow.mayReceive)
+    flow.discardQueued()
+    flow.copying()
+    #expect(flow.mayReceive && flow.received == 9 && flow.queued == 0)
+    // The poll that is still out there is no news any more.
+    flow.pollEnded(isReady: true)
+    #expect(!flow.isReady && !flow.isPolling)
+  }
+
+  @Test func fewBytesInARowAreThin() {
+    var flow = spliced()
+    for bytes in [9, 9, 10, 0, 9] { flow.woke(bytes, Self.thresholds) }
+    #expect(!flow.isThin(Self.thresholds))
+    flow.woke(1, Self.thresholds)
+    #expect(flow.isThin(Self.thresholds))
+    flow.splicedIn(3)
+    #expect(!flow.isThin(Self.thresholds))
+    flow.splicedOut(3)
+    flow.copying()
+    #expect(flow.mayReceive && flow.way == .copy && flow.bulk == 0)
+    // What was spliced does not count for the next time.
+    flow.weigh(Self.thresholds)
+    #expect(flow.bulk == 0)
+  }
+
   // MARK: Against a model
 
   /// The same direction as accounts of where its bytes are, with every question answered from them.

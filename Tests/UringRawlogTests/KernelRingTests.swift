@@ -115,6 +115,15 @@ import Testing
     return taken
   }
 
+  /// Nothing completes for a moment.
+  private func takeNothing(from ring: inout KernelRing) throws {
+    try ring.submitAndWait(nanoseconds: 50_000_000)
+    let batch = UnsafeMutableBufferPointer<Completion>.allocate(capacity: 16)
+    defer { batch.deallocate() }
+    let count = ring.takeCompletions(into: batch)
+    try #require(count == 0)
+  }
+
   private func one(_ kind: Token.Kind, of completions: [Completion], slot: Int = 0) throws -> Completion {
     let found = completions.filter { $0.token == Token(kind, slot: slot) }
     try #require(found.count == 1, "\(kind) \(slot) of \(completions)")
@@ -582,6 +591,140 @@ import Testing
   // MARK: More than fits
 
   /// More operations in a turn than the queue has places, and more completions than theirs.
+  // MARK: Polls and pipes
+
+  @Test(arguments: [false, true])
+  func aPollTellsOfBytesAndRoom(isUnix: Bool) throws {
+    var ring = try KernelRing.make(entries: 8, bufferCount: 4, bufferBytes: 4096)
+    let listener = try listen()
+    defer { listener.close() }
+    let connection = isUnix ? try Connection() : try Connection(listener)
+    let (readable, writable) = (UInt32(POLLIN), UInt32(POLLOUT))
+    ring.poll(connection.near, events: writable, token: Token(.pollOut))
+    #expect(UInt32(try one(.pollOut, of: try take(1, from: &ring)).result) & writable != 0)
+    ring.poll(connection.near, events: readable, token: Token(.pollIn))
+    try takeNothing(from: &ring)
+    try connection.write([1, 2, 3])
+    #expect(UInt32(try one(.pollIn, of: try take(1, from: &ring)).result) & readable != 0)
+    // Cancelled like any other operation on a socket. What is there keeps neither from completing.
+    #expect(recv(connection.near, UnsafeMutableRawPointer(ring.bufferAddress(0)), 3, 0) == 3)
+    ring.poll(connection.near, events: readable, token: Token(.pollIn))
+    ring.cancelAll(on: connection.near, token: Token(.cancel))
+    #expect(try one(.pollIn, of: try take(2, from: &ring)).error?.code == ECANCELED)
+    // The end of the stream wakes too.
+    ring.poll(connection.near, events: readable, token: Token(.pollIn))
+    connection.closeFar()
+    #expect(UInt32(try one(.pollIn, of: try take(1, from: &ring)).result) & readable != 0)
+  }
+
+  /// A socket that splice(2) does not wait for is waited for by the operations of the ring.
+  @Test(arguments: Receiving.allCases, [false, true])
+  func receivesAndSendsWaitForANonblockingSocket(_ receiving: Receiving, isUnix: Bool) throws {
+    var ring = try KernelRing.make(entries: 8, bufferCount: 4, bufferBytes: 4096, without: receiving.without)
+    let listener = try listen()
+    defer { listener.close() }
+    let connection = isUnix ? try Connection() : try Connection(listener)
+    let isNonblocking = ring.makeNonblocking(connection.near)
+    try #require(isNonblocking)
+    ring.receive(connection.near, multishot: receiving.isMultishot, bundle: true, token: Token(.receiveClient))
+    try takeNothing(from: &ring)
+    try connection.write([1, 2, 3])
+    let received = try one(.receiveClient, of: try take(1, from: &ring))
+    #expect(received.result == 3)
+    // A send waits as well when there is no room.
+    let bytes = [UInt8](repeating: 7, count: 1 << 20)
+    var total = 0
+    while true {
+      let count = Glibc.send(connection.near, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+      guard count > 0 else { break }
+      total += count
+    }
+    #expect(errno == EAGAIN)
+    try bytes.withUnsafeBytes { bytes in
+      ring.send(connection.near, UnsafeRawBufferPointer(rebasing: bytes[..<10]), token: Token(.sendClient))
+      try takeNothing(from: &ring)
+      _ = try connection.read(total)
+      #expect(try one(.sendClient, of: try take(1, from: &ring)).result == 10)
+    }
+  }
+
+  @Test(arguments: [false, true])
+  func splicingNeverWaits(isUnix: Bool) throws {
+    signal(SIGPIPE, SIG_IGN)
+    var ring = try KernelRing.make(entries: 8, bufferCount: 4, bufferBytes: 4096)
+    let listener = try listen()
+    defer { listener.close() }
+    let source = isUnix ? try Connection() : try Connection(listener)
+    let sink = isUnix ? try Connection() : try Connection(listener)
+    let areNonblocking = ring.makeNonblocking(source.near) && ring.makeNonblocking(sink.near)
+    try #require(areNonblocking)
+    let pipe = try ring.makePipe(bytes: 64 << 10)
+    defer { ring.close(pipe) }
+    #expect(pipe.bytes >= 4096)
+    // Nothing is there.
+    let moved1 = ring.splice(from: source.near, to: pipe.writing, bytes: 100)
+    #expect(moved1 == -Int(EAGAIN))
+    let moved2 = ring.splice(from: pipe.reading, to: sink.near, bytes: 100)
+    #expect(moved2 == -Int(EAGAIN))
+    try source.write(Array("hello".utf8))
+    var wait = pollfd(fd: source.near, events: Int16(POLLIN), revents: 0)
+    #expect(poll(&wait, 1, 10_000) == 1)
+    let moved3 = ring.splice(from: source.near, to: pipe.writing, bytes: 100)
+    #expect(moved3 == 5)
+    let moved4 = ring.splice(from: pipe.reading, to: sink.near, bytes: 5)
+    #expect(moved4 == 5)
+    #expect(try sink.read(5) == Array("hello".utf8))
+    // The pipe is full, and then the receiver.
+    let block = [UInt8](repeating: 9, count: 4096)
+    var written = 0
+    while true {
+      let count = Glibc.write(pipe.writing, block, block.count)
+      if count > 0 {
+        written += count
+        continue
+      }
+      let moved = ring.splice(from: pipe.reading, to: sink.near, bytes: pipe.bytes)
+      guard moved > 0 else {
+        #expect(moved == -Int(EAGAIN))
+        break
+      }
+      written -= moved
+    }
+    #expect(written > 0)
+    try source.write([1])
+    #expect(poll(&wait, 1, 10_000) == 1)
+    let moved5 = ring.splice(from: source.near, to: pipe.writing, bytes: 100)
+    #expect(moved5 == -Int(EAGAIN))
+    // The receiver is gone, and the sender has ended.
+    sink.closeFar()
+    var failed = pollfd(fd: sink.near, events: Int16(POLLOUT), revents: 0)
+    #expect(poll(&failed, 1, 10_000) == 1)
+    let broken = ring.splice(from: pipe.reading, to: sink.near, bytes: 1)
+    #expect([-Int(EPIPE), -Int(ECONNRESET)].contains(broken))
+    let fresh = try ring.makePipe(bytes: 64 << 10)
+    defer { ring.close(fresh) }
+    let moved6 = ring.splice(from: source.near, to: fresh.writing, bytes: 100)
+    #expect(moved6 == 1)
+    source.closeFar()
+    #expect(poll(&wait, 1, 10_000) == 1)
+    let moved7 = ring.splice(from: source.near, to: fresh.writing, bytes: 100)
+    #expect(moved7 == 0)
+  }
+
+  @Test func thePipeOfTheRelay() throws {
+    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 4096)
+    let pipe = try ring.makePipe(bytes: Limits.pipeBytes)
+    for end in [pipe.reading, pipe.writing] {
+      #expect(fcntl(end, F_GETFD) & FD_CLOEXEC != 0 && fcntl(end, F_GETFL) & O_NONBLOCK != 0)
+    }
+    ring.close(pipe)
+    #expect(fcntl(pipe.reading, F_GETFD) < 0 && fcntl(pipe.writing, F_GETFD) < 0)
+    // More than the kernel gives is no error.
+    let large = try ring.makePipe(bytes: Int(Int32.max))
+    #expect(large.bytes >= 4096)
+    ring.close(large)
+  }
+
   @Test func theSubmissionQueueOverflows() throws {
     var ring = try KernelRing.make(entries: 4, bufferCount: 1, bufferBytes: 16)
     let directory = try TemporaryDirectory()

@@ -21,6 +21,11 @@ import Testing
     var maxSessions = 100
     /// The most that a client sends.
     var bytes = 300_000
+    /// Whether the clients are recorded, and how bytes travel that are not.
+    var isRecorded = true
+    var relay = RelayConfiguration.Way.auto
+    var maxPipes = Limits.pipes
+    var splicing = SpliceThresholds()
 
     var testDescription: String { name }
   }
@@ -35,6 +40,17 @@ import Testing
       name: "few small buffers without bundles", without: KernelRing.Features.bundles.rawValue, bufferCount: 2,
       bufferBytes: 256, timestamps: true, boundaries: true, bytes: 20_000),
     Way(name: "unix sockets", without: 0, timestamps: true, isUnix: true, bytes: 60_000),
+    Way(name: "recorded in spite of splice", without: 0, relay: .splice),
+    Way(name: "not recorded, copied", without: 0, isRecorded: false, relay: .copy),
+    Way(name: "spliced", without: 0, isRecorded: false, relay: .splice),
+    Way(name: "spliced through one pipe", without: 0, isRecorded: false, relay: .splice, maxPipes: 1),
+    Way(name: "spliced unix sockets", without: 0, isUnix: true, isRecorded: false, relay: .splice),
+    Way(
+      name: "spliced in bulk", without: 0, isRecorded: false,
+      splicing: SpliceThresholds(bulkBytes: 30_000, bulkReceiveBytes: 3000, thinWakeBytes: 2000, thinWakes: 2)),
+    Way(
+      name: "unix sockets spliced in bulk", without: 0, isUnix: true, isRecorded: false,
+      splicing: SpliceThresholds(bulkBytes: 30_000, bulkReceiveBytes: 3000, thinWakeBytes: 2000, thinWakes: 2)),
   ]
 
   /// What a client does, as its first byte tells the server.
@@ -261,6 +277,69 @@ import Testing
     try judge(way, accounts, count, directory)
   }
 
+  /// What moves in bulk is spliced, small messages are copied again, and nothing of that shows in the bytes.
+  @Test(arguments: [false, true])
+  func aFlowIsSplicedWhileItMovesBulk(isUnix: Bool) throws {
+    let directory = try TemporaryDirectory()
+    let way = Way(name: "bulk", without: 0, isUnix: isUnix, isRecorded: false)
+    var wasSpliced = [false, false]
+    var promotions = 0
+    var demotions = 0
+    let accounts = try relay(way, in: directory, [{ Self.changeOften(with: $0) }]) { sessions in
+      guard sessions.count > 0, sessions[0].phase == .relaying else { return }
+      for direction in 0..<2 {
+        let isSpliced = sessions[flow: FlowIndex(rawValue: direction)].way == .splice
+        if isSpliced && !wasSpliced[direction] { promotions += 1 }
+        if !isSpliced && wasSpliced[direction] { demotions += 1 }
+        wasSpliced[direction] = isSpliced
+      }
+    }
+    try judge(way, accounts, 1, directory)
+    // Each direction becomes spliced in each of two rounds, and is copied after the first.
+    #expect(promotions >= 4 && demotions >= 2, "\(promotions) promotions, \(demotions) demotions")
+  }
+
+  /// Two rounds of much data all at once and small messages one by one, all of it echoed.
+  private static func changeOften(with address: SocketAddress) -> Account {
+    let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    defer { close(descriptor) }
+    guard address.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
+      return Account(client: "", fault: "cannot connect: \(Errno.current.text)")
+    }
+    let peer = Peer(descriptor)
+    var account = Account(client: "")
+    var expected = greeting
+    func take(_ count: Int) {
+      while account.received.count < count, let bytes = peer.receive(atMost: 200_000), !bytes.isEmpty {
+        account.received += bytes
+      }
+    }
+    for round in 0..<2 {
+      let bulk = (round == 0 ? [Conversation.echo.rawValue] : []) + (0..<20).flatMap { data(350_000, seed: $0) }
+      let isDone = DispatchSemaphore(value: 0)
+      Thread.detachNewThread {
+        _ = peer.send(bulk[...])
+        isDone.signal()
+      }
+      account.sent += bulk
+      expected += bulk
+      take(expected.count)
+      isDone.wait()
+      for message in 0..<40 {
+        let bytes = data(100 + message, seed: 7)
+        guard peer.send(bytes) else { break }
+        account.sent += bytes
+        expected += bytes
+        take(expected.count)
+      }
+    }
+    peer.end()
+    if peer.receive(atMost: 1) != [] || firstDifference(account.received, expected) != nil {
+      account.fault = "other bytes came back"
+    }
+    return account
+  }
+
   /// What one receive brought is one chunk, also when it filled several buffers; never more than one receive.
   @Test(.enabled(if: RealRing.hasBundles), arguments: [false, true])
   func aChunkIsWhatOneReceiveBrought(isBundled: Bool) throws {
@@ -280,9 +359,14 @@ import Testing
   }
 
   /// A whole relay between these clients and the server; what the clients saw.
+  ///
+  /// - Parameter look: called after every turn.
   private func relay(
-    _ way: Way, in directory: TemporaryDirectory, _ clients: [@Sendable (SocketAddress) -> Account]
+    _ way: Way, in directory: TemporaryDirectory, _ clients: [@Sendable (SocketAddress) -> Account],
+    look: (borrowing SessionTable) -> Void = { _ in }
   ) throws -> [Account] {
+    // As the program does: splice(2) to a connection that is gone tells so by a signal too.
+    signal(SIGPIPE, SIG_IGN)
     let serverAddress = try #require(SocketAddress(unixPath: directory.path + "/server.sock"))
     var serverText = "unix:\(directory.path)/server.sock"
     let server: Server
@@ -304,6 +388,8 @@ import Testing
       directory: try DirectoryTemplate(recordings))
     configuration.timestamps = way.timestamps
     configuration.boundaries = way.boundaries
+    configuration.relay = way.relay
+    if !way.isRecorded { configuration.only = [try CIDR("192.0.2.1")] }
     configuration.flushNanoseconds = 5_000_000
     configuration.drainNanoseconds = 30_000_000_000
     // A session that hangs ends, and fails the test, instead of hanging it.
@@ -339,19 +425,23 @@ import Testing
 
     let environment = RelayLoop<KernelRing>.Environment(
       listeners: listeners, targets: targets, directory: directoryDescriptor, index: index, processID: 77,
-      maxSessions: way.maxSessions, maxSlots: way.maxSessions * 2, wake: wake)
+      maxSessions: way.maxSessions, maxSlots: way.maxSessions * 2, wake: wake,
+      maxPipes: way.maxPipes, splicing: way.splicing)
     let ring = try KernelRing.make(
       bufferCount: way.bufferCount, bufferBytes: way.bufferBytes, without: KernelRing.Features(rawValue: way.without))
     var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
     loop.start()
     while !loop.isFinished {
       try loop.turn()
+      look(loop.sessions)
       if results.isOver, !loop.isDraining { loop.endRequested() }
     }
     let (used, held, parked, active) = (
       loop.pool.usedBytes, loop.spans.buffersHeld, loop.spans.parkedBytes, loop.activeSessions
     )
     #expect(used == 0 && held == 0 && parked == 0 && active == 0)
+    let (usedPipes, idlePipes) = (loop.pipes.usedCount, loop.pipes.idleCount)
+    #expect(usedPipes == 0 && idlePipes == 0)
     return results.accounts
   }
 
@@ -388,6 +478,18 @@ import Testing
       if record["event"] as? String == "end" { ends.append(record) } else { starts += 1 }
     }
     #expect(starts == count && ends.count == count)
+    guard way.isRecorded else {
+      func sizes(_ number: (String) -> Any?) -> String { "\(number("in") ?? "") \(number("out") ?? "")" }
+      #expect(
+        ends.map { end in sizes { end["\($0)_bytes"] } }.sorted()
+          == accounts.map { account in sizes { $0 == "in" ? account.sent.count : account.received.count } }.sorted())
+      for end in ends { #expect(end["recording"] as? String == "none") }
+      for account in accounts where account.sent.first == Conversation.serverEndsFirst.rawValue {
+        #expect(firstDifference(account.received, Self.speech(way.bytes)) == nil)
+      }
+      #expect(directory.names(in: "recordings") == ["sessions.jsonl"])
+      return
+    }
 
     var left = accounts
     for end in ends {

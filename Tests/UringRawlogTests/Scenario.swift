@@ -16,6 +16,12 @@ struct Scenario {
   private var clients: [SimulatedWorld.Peer] = []
   /// The server's side of each client's session, by the client's number.
   private var servers: [Int: SimulatedWorld.Peer] = [:]
+  private let maxPipes: Int
+  private let splicing: SpliceThresholds
+  /// Flows that were seen spliced, and how often one came to be, or was no more, while its receiver was there.
+  private var splicedFlows: Set<Int> = []
+  private(set) var promotions = 0
+  private(set) var demotions = 0
 
   init(seed: UInt64) {
     var random = SeededGenerator(seed: seed &* 0x2545_F491_4F6C_DD1D &+ 1)
@@ -38,6 +44,16 @@ struct Scenario {
     // Without a timeout nothing hides that a peer waits for an end that never comes.
     configuration.idleNanoseconds = random.once(in: 6) ? Self.shortIdleNanoseconds : 0
     configuration.connectNanoseconds = 1_000_000_000
+    configuration.relay = [.auto, .auto, .splice, .copy].randomElement(using: &random)!
+    switch random.below(4) {
+    case 0: configuration.only = [try! CIDR("127.0.0.1/32")]
+    case 1: configuration.only = [try! CIDR("192.0.2.1")]
+    default: break
+    }
+    maxPipes = [0, 1, 2, Limits.pipes].randomElement(using: &random)!
+    splicing = SpliceThresholds(
+      bulkBytes: 1 + random.below(5000), bulkReceiveBytes: 1 + random.below(300), thinWakeBytes: 1 + random.below(300),
+      thinWakes: 1 + random.below(4), bytesPerFlow: 1 + random.below(10_000))
     self.configuration = configuration
     maxSessions = random.once(in: 3) ? 1 + random.below(4) : 3 * Limits.backlog
 
@@ -53,11 +69,17 @@ struct Scenario {
     if random.once(in: 4) { world.faults.sendShortage = 10 }
     if random.once(in: 4) { world.faults.peerReset = 100 }
     if random.once(in: 3) { world.faults.peerStall = 30 }
+    world.pipeBytes = [16, 1000, 1 << 16].randomElement(using: &random)!
+    if random.once(in: 4) { world.faults.pipeRefused = 2 }
+    if random.once(in: 10) { world.faults.spliceRefused = 40 }
+    if random.once(in: 3) { world.faults.spliceShortage = 10 }
+    if random.once(in: 3) { world.faults.pollForNothing = 10 }
     if random.once(in: 5) { world.faults.diskBytes = random.below(100_000) }
 
     for number in 1...(1 + random.below(8)) {
       let client = Self.peer(&random)
       client.number = number
+      client.address = 0x7F00_0001 + UInt32(random.below(2))
       clients.append(client)
     }
     let serverSeed = random.next()
@@ -84,7 +106,8 @@ struct Scenario {
     let listener = Listener(descriptor: 3, given: ":143", bound: "[::]:143", path: "", pathIdentity: nil, port: 143)
     let environment = RelayLoop<SimulatedRing>.Environment(
       listeners: [listener], targets: [SocketAddress()], directory: 5, index: 4, processID: 77,
-      maxSessions: maxSessions, maxSlots: maxSessions * 2)
+      maxSessions: maxSessions, maxSlots: maxSessions * 2, maxPipes: maxPipes,
+      leastPipeBytes: world.faults.pipeRefused > 0 ? 17 : 1, splicing: splicing)
     do {
       var loop = try RelayLoop.make(
         configuration: configuration, environment: environment, ring: SimulatedRing(world: world))
@@ -115,6 +138,7 @@ struct Scenario {
       if loop.pool.peakBytes > loop.pool.limit { fail("staging took \(loop.pool.peakBytes) bytes") }
       if loop.spans.buffersHeld != 0 { fail("\(loop.spans.buffersHeld) spans still hold buffers") }
       if loop.spans.parkedBytes != 0 { fail("\(loop.spans.parkedBytes) parked bytes did not come home") }
+      if loop.pipes.usedCount != 0 || loop.pipes.idleCount != 0 { fail("pipes did not come home") }
       if loop.heap.count != 0 { fail("\(loop.heap.count) deadlines are left") }
       if loop.activeSessions != 0 { fail("\(loop.activeSessions) sessions are counted as active") }
     } catch {
@@ -131,6 +155,16 @@ struct Scenario {
       guard let client = world.peer(sessions[slot].clientSocket), let server = world.peer(sessions[slot].serverSocket)
       else { continue }
       servers[client.number] = server
+      for direction in 0..<2 {
+        let flow = FlowIndex(rawValue: slot << 1 | direction)
+        let key = client.number << 1 | direction
+        if sessions[flow: flow].way == .splice {
+          if sessions[file: flow].isRecording { fail("client \(client.number) is recorded and spliced") }
+          if splicedFlows.insert(key).inserted { promotions += 1 }
+        } else if splicedFlows.remove(key) != nil, sessions[flow: flow].sink == .open {
+          demotions += 1
+        }
+      }
     }
   }
 
@@ -176,7 +210,8 @@ struct Scenario {
       }
     }
     for client in clients {
-      guard let end = ends[client.number], starts["127.0.0.1:\(client.number)"] == 1 else {
+      let name = "127.0.0.\(client.address & 0xFF):\(client.number)"
+      guard let end = ends[client.number], starts[name] == 1 else {
         fail("client \(client.number) has no start and end record")
         continue
       }
@@ -231,7 +266,11 @@ struct Scenario {
     if let file, file.count != end.number("\(name)_file") {
       complain("the file has \(file.count) bytes, the index says \(end.number("\(name)_file"))")
     }
-    guard configuration.isRecorded(direction) else {
+    let isRecorded = configuration.isRecorded(PeerAddress(ipv4: client.address, port: 0))
+    if isRecorded == (recording == "none"), servers[client.number] != nil {
+      complain("the index is wrong about whether it was recorded")
+    }
+    guard isRecorded, configuration.isRecorded(direction) else {
       if file != nil || recorded != 0 { complain("was recorded") }
       return
     }

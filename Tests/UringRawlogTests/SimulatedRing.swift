@@ -58,6 +58,7 @@ struct SimulatedRing: Ring, ~Copyable {
     submit(.unlink(path: String(cString: path)), directory, token)
   }
   mutating func close(_ descriptor: Int32, token: Token) { submit(.close, descriptor, token) }
+  mutating func poll(_ socket: Int32, events: UInt32, token: Token) { submit(.poll(events: events), socket, token) }
   mutating func cancel(_ target: Token, token: Token) { submit(.cancel(target), -1, token) }
   mutating func cancelAll(on descriptor: Int32, token: Token) { submit(.cancelAll, descriptor, token) }
 
@@ -71,11 +72,15 @@ struct SimulatedRing: Ring, ~Copyable {
 
   func now() -> Instant { world.now }
   mutating func makeSocket(family: Int32) throws(Errno) -> Int32 { world.makeSocket() }
+  func makeNonblocking(_ socket: Int32) -> Bool { world.makeNonblocking(socket) }
+  mutating func makePipe(bytes: Int) throws(Errno) -> Pipe { try world.makePipe(bytes) }
+  func close(_ pipe: Pipe) { world.close(pipe) }
+  func splice(from: Int32, to: Int32, bytes: Int) -> Int { world.splice(from, to, bytes) }
   func shutdownSending(_ socket: Int32) { world.shutdown(socket) }
   func isDelivered(_ socket: Int32) -> Bool { world.isDelivered() }
   func peerAddress(of socket: Int32) -> PeerAddress? {
     // The client's number is its address, so that a record in the index names its client.
-    world.peer(socket).map { PeerAddress(ipv4: 0x7F00_0001, port: UInt16(truncatingIfNeeded: $0.number)) }
+    world.peer(socket).map { PeerAddress(ipv4: $0.address, port: UInt16(truncatingIfNeeded: $0.number)) }
   }
   func peerPath(of socket: Int32) -> String? { nil }
   func localPort(of socket: Int32) -> UInt16? { 143 }

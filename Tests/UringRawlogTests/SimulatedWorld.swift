@@ -22,6 +22,10 @@ final class SimulatedWorld {
     var peerStall = 0
     var multishotEnds = 4
     var enterFails = 0
+    var pipeRefused = 0
+    var spliceRefused = 0
+    var spliceShortage = 0
+    var pollForNothing = 0
     /// From this many written bytes on the disk is full; it is freed by `freeDisk`.
     var diskBytes = Int.max
   }
@@ -30,6 +34,8 @@ final class SimulatedWorld {
   final class Peer {
     /// The client's number; a server has that of the client it was connected for.
     var number = 0
+    /// Where a client comes from.
+    var address: UInt32 = 0x7F00_0001
     var script: [UInt8]
     var sentCount = 0
     var received: [UInt8] = []
@@ -56,11 +62,22 @@ final class SimulatedWorld {
     /// Bytes that the peer sent and the relay has not received.
     var incoming: [UInt8] = []
     var relayShut = false
+    /// splice(2) does not wait for it.
+    var isNonblocking = false
     let window: Int
 
     init(_ peer: Peer, window: Int) {
       self.peer = peer
       self.window = window
+    }
+  }
+
+  final class Channel {
+    let bytes: Int
+    var content: [UInt8] = []
+
+    init(bytes: Int) {
+      self.bytes = bytes
     }
   }
 
@@ -80,6 +97,9 @@ final class SimulatedWorld {
     case socket
     case connection(Connection)
     case file(File)
+    /// One end of a pipe.
+    case reading(Channel)
+    case writing(Channel)
   }
 
   struct Operation {
@@ -91,6 +111,7 @@ final class SimulatedWorld {
       case write([UnsafeRawBufferPointer], offset: Int64)
       case open(path: String)
       case unlink(path: String)
+      case poll(events: UInt32)
       case close
       case cancel(Token)
       case cancelAll
@@ -109,6 +130,10 @@ final class SimulatedWorld {
   private var ready: [Completion] = []
   private(set) var files: [String: File] = [:]
   var writtenBytes = 0
+  /// What a pipe holds, and what was spliced through all of them.
+  var pipeBytes = 1 << 16
+  private(set) var splicedBytes = 0
+  private(set) var peakPipes = 0
 
   /// Clients that have connected and were not accepted yet.
   var backlog: [Peer] = []
@@ -274,7 +299,8 @@ final class SimulatedWorld {
     for case .connection(let connection) in descriptors.sorted(by: { $0.key < $1.key }).map(\.value) {
       let peer = connection.peer
       if peer.hasReset || peer.hasEnded { continue }
-      if random.once(in: faults.peerStall) {
+      // One that stalls again and again, while nothing else is left, would hold the loop for ever.
+      if random.once(in: faults.peerStall), peer.stalledUntil <= now.nanoseconds {
         peer.stalledUntil = now.nanoseconds + UInt64(random.below(300)) * 1_000_000
       }
       if random.once(in: faults.peerReset) {
@@ -343,9 +369,101 @@ final class SimulatedWorld {
       files[path] = nil
       complete(operation.token, 0)
       return true
+    case .poll(let events): return workPoll(operation, events)
     case .close, .cancel, .cancelAll:
       return true
     }
+  }
+
+  private func workPoll(_ operation: Operation, _ events: UInt32) -> Bool {
+    guard case .connection(let connection)? = descriptors[operation.descriptor] else {
+      violate("poll of \(operation.descriptor), which is no connection")
+      return true
+    }
+    let peer = connection.peer
+    let isReadable = !connection.incoming.isEmpty || peer.hasEnded
+    let isReady =
+      peer.hasReset || events & UInt32(POLLIN) != 0 && isReadable
+      || events & UInt32(POLLOUT) != 0 && peer.stalledUntil <= now.nanoseconds
+    guard isReady || random.once(in: faults.pollForNothing) else { return false }
+    complete(operation.token, random.once(in: faults.spliceShortage) ? -ENOMEM : Int32(events))
+    return true
+  }
+
+  // MARK: Pipes
+
+  func makeNonblocking(_ descriptor: Int32) -> Bool {
+    guard case .connection(let connection)? = descriptors[descriptor] else {
+      violate("\(descriptor), which is no connection, was to be made not to wait")
+      return false
+    }
+    connection.isNonblocking = true
+    return true
+  }
+
+  func makePipe(_ bytes: Int) throws(Errno) -> Pipe {
+    if random.once(in: faults.pipeRefused) { throw Errno(EMFILE) }
+    let channel = Channel(bytes: min(bytes, pipeBytes))
+    let pipe = Pipe(reading: nextDescriptor, writing: nextDescriptor + 1, bytes: channel.bytes)
+    nextDescriptor += 2
+    descriptors[pipe.reading] = .reading(channel)
+    descriptors[pipe.writing] = .writing(channel)
+    let count = descriptors.values.count { if case .reading = $0 { true } else { false } }
+    peakPipes = max(peakPipes, count)
+    return pipe
+  }
+
+  func close(_ pipe: Pipe) {
+    guard case .reading? = descriptors.removeValue(forKey: pipe.reading),
+      case .writing? = descriptors.removeValue(forKey: pipe.writing)
+    else {
+      violate("close of a pipe that is not open")
+      return
+    }
+  }
+
+  func splice(_ from: Int32, _ to: Int32, _ bytes: Int) -> Int {
+    if bytes <= 0 { violate("splice of \(bytes) bytes") }
+    if random.once(in: faults.spliceRefused) {
+      if case .connection? = descriptors[from] { return -Int(EINVAL) }
+    }
+    if random.once(in: faults.spliceShortage) { return -Int([EAGAIN, EINTR, ENOMEM].randomElement(using: &random)!) }
+    switch (descriptors[from], descriptors[to]) {
+    case (.connection(let source)?, .writing(let pipe)?): return fill(pipe, from: source, bytes)
+    case (.reading(let pipe)?, .connection(let sink)?): return drain(pipe, to: sink, bytes)
+    default:
+      violate("splice from \(from) to \(to)")
+      return -Int(EBADF)
+    }
+  }
+
+  private func fill(_ pipe: Channel, from source: Connection, _ bytes: Int) -> Int {
+    if !source.isNonblocking { violate("splice from a socket that waits") }
+    // A pipe is full sooner when the pieces are small.
+    guard pipe.content.count < pipe.bytes, !(pipe.content.count > 0 && random.once(in: 5)) else { return -Int(EAGAIN) }
+    if source.incoming.isEmpty {
+      if source.peer.hasReset { return -Int(ECONNRESET) }
+      return source.peer.hasEnded ? 0 : -Int(EAGAIN)
+    }
+    var count = min(bytes, source.incoming.count, pipe.bytes - pipe.content.count)
+    if random.once(in: 3) { count = 1 + random.below(count) }
+    pipe.content += source.incoming[..<count]
+    source.incoming.removeFirst(count)
+    return count
+  }
+
+  private func drain(_ pipe: Channel, to sink: Connection, _ bytes: Int) -> Int {
+    if !sink.isNonblocking { violate("splice to a socket that waits") }
+    if sink.relayShut { violate("splice to a socket after its shutdown") }
+    if pipe.content.isEmpty { return -Int(EAGAIN) }
+    if sink.peer.hasReset { return -Int(random.once(in: 2) ? ECONNRESET : EPIPE) }
+    if sink.peer.stalledUntil > now.nanoseconds { return -Int(EAGAIN) }
+    var count = min(bytes, pipe.content.count)
+    if random.once(in: 3) { count = 1 + random.below(count) }
+    sink.peer.received += pipe.content[..<count]
+    pipe.content.removeFirst(count)
+    splicedBytes += count
+    return count
   }
 
   private func workAccept(_ operation: Operation, multishot: Bool) -> Bool {
@@ -508,7 +626,7 @@ extension SimulatedWorld.Operation {
   var isCancel: Bool {
     switch kind {
     case .cancel, .cancelAll, .close: true
-    case .accept, .connect, .receive, .send, .write, .open, .unlink: false
+    case .accept, .connect, .receive, .send, .write, .open, .unlink, .poll: false
     }
   }
 }

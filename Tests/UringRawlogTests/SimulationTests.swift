@@ -11,12 +11,18 @@ import Testing
   @Test func everySeedKeepsTheOracles() {
     let first = Self.number("SIMULATION_SEED") ?? 1
     let count = Self.number("SIMULATION_SEEDS") ?? 400
+    var (promotions, demotions) = (0, 0)
     for seed in first..<first + count {
       var scenario = Scenario(seed: seed)
       scenario.run()
       if Self.number("SIMULATION_PROGRESS") != nil { print("seed \(seed): \(scenario.turns) turns") }
       #expect(scenario.failures.isEmpty, "seed \(seed): \(scenario.failures.prefix(5).joined(separator: "; "))")
       if !scenario.failures.isEmpty { break }
+      promotions += scenario.promotions
+      demotions += scenario.demotions
     }
+    // The seeds reach what they are for.
+    if count >= 400 { #expect(promotions > Int(count) / 2 && demotions > Int(count) / 10) }
+    if Self.number("SIMULATION_PROGRESS") != nil { print("\(promotions) promotions, \(demotions) demotions") }
   }
 }

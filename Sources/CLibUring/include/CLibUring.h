@@ -35,6 +35,7 @@ static const uint8_t uring_op_openat = IORING_OP_OPENAT;
 static const uint8_t uring_op_unlinkat = IORING_OP_UNLINKAT;
 static const uint8_t uring_op_close = IORING_OP_CLOSE;
 static const uint8_t uring_op_async_cancel = IORING_OP_ASYNC_CANCEL;
+static const uint8_t uring_op_poll_add = IORING_OP_POLL_ADD;
 static const uint8_t uring_sqe_buffer_select = IOSQE_BUFFER_SELECT;
 static const uint32_t uring_setup_single_issuer = IORING_SETUP_SINGLE_ISSUER;
 static const uint32_t uring_setup_defer_taskrun = IORING_SETUP_DEFER_TASKRUN;
@@ -74,6 +75,13 @@ static inline void uring_set_buffer_group(struct io_uring_sqe *entry, uint16_t g
 }
 // The kernel's `optlen`, which Debian 12's headers do not have, lies where `file_index` does.
 static inline void uring_set_receive_cap(struct io_uring_sqe *entry, uint32_t bytes) { entry->file_index = bytes; }
+// poll32_events has its halves exchanged on machines with the high byte first.
+static inline void uring_set_poll_events(struct io_uring_sqe *entry, uint32_t events) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  events = events << 16 | events >> 16;
+#endif
+  entry->poll32_events = events;
+}
 static inline void uring_set_cancel_target(struct io_uring_sqe *entry, uint64_t token) { entry->addr = token; }
 
 /// Copies up to `limit` completions, 16 bytes each as struct io_uring_cqe, to `to` and gives their places back to the
@@ -128,5 +136,8 @@ int uring_openat(int directory, const char *path, int flags, unsigned mode);
 int uring_open_directory(const char *path);
 void uring_release_free_memory(void);
 int uring_unconfirmed_bytes(int socket, int *bytes);
+int uring_make_pipe(int ends[2], int bytes);
+long uring_splice(int from, int to, unsigned long bytes);
+int uring_make_nonblocking(int socket);
 
 #endif

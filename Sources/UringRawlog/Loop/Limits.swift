@@ -40,6 +40,35 @@ enum Limits {
   /// Pieces gathered into one send; far below IOV_MAX (1024).
   static let sendVectors = 64
 
+  // MARK: Splicing
+
+  /// A pipe's size: fewer bytes cost more system calls for each, more is refused to users without privilege
+  /// (fs.pipe-max-size).
+  static let pipeBytes = 1 << 20
+  /// A pipe that is smaller, since the user has used up fs.pipe-user-pages-soft, is no gain over copying.
+  static let pipeBytesLeast = 64 << 10
+  /// Pipes at once. A flow has one only while bytes are in it, so these are flows with a slow receiver, and all together
+  /// hold no more than may be parked. It is also what a user without privilege may have at that size.
+  static let pipes = 64
+  /// Empty pipes that are kept for the next flow.
+  static let pipesIdle = 16
+  /// A pipe takes two descriptors; one is allowed for so many free ones, so that sessions get most of them.
+  static let descriptorsPerPipe = 16
+  /// How long none is asked for when a pipe could not be had.
+  static let pipeRetryNanoseconds: UInt64 = 1_000_000_000
+  /// What a flow moves in bulk before it is spliced, turns in which less than `bulkReceiveBytes` came making it half:
+  /// a mail of ordinary size is not worth the change.
+  static let bulkBytes = 1 << 20
+  static let bulkReceiveBytes = 32 << 10
+  /// A spliced flow that moved less than this in so many wake-ups in a row is copied again.
+  static let thinWakeBytes = 16 << 10
+  static let thinWakes = 8
+  /// What all spliced flows together move in a turn, and the least and the most for one of them, so that none keeps the
+  /// others waiting.
+  static let splicedBytesPerTurn = 8 << 20
+  static let splicedBytesPerFlowLeast = 64 << 10
+  static let splicedBytesPerFlow = 1 << 20
+
   // MARK: Sessions
 
   /// The most that `--max-sessions` takes: the token has 24 bits for the slot.
@@ -113,6 +142,10 @@ enum Limits {
     precondition(queuedBytesPause >= receiveBufferBytes, "one full receive must not pause its sender")
     precondition(queuedBytesPauseScarce < queuedBytesPause)
     precondition(parkedBytesScarce < parkedBytesMaximum)
+    precondition(pipes * pipeBytes <= parkedBytesMaximum, "slow receivers cost no more than when they are copied to")
+    precondition(pipesIdle <= pipes && descriptorsPerPipe > 2 && pipeBytesLeast <= pipeBytes)
+    precondition(thinWakeBytes < bulkReceiveBytes, "a flow between the two must not go back and forth")
+    precondition(splicedBytesPerFlowLeast <= splicedBytesPerFlow && splicedBytesPerFlow <= splicedBytesPerTurn)
     precondition(sessionsMaximum <= 1 << 24, "the token has 24 bits for the slot")
     precondition(sendVectors <= 1024 && writeVectors <= 1024, "IOV_MAX")
     precondition(MemoryLayout<Completion>.stride == 16, "the size of the kernel's completion entry")

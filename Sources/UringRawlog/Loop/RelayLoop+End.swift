@@ -51,6 +51,7 @@ extension RelayLoop where R: ~Copyable {
     sessions[slot].phase = .closing
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
+      giveUpPipe(flow)
       // What could not be delivered is needed only by a recording that waits for memory.
       sessions[flow: flow].sinkFailed()
       sessions[flow: flow].discardQueued()

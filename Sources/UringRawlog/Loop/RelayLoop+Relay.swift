@@ -102,7 +102,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// A leg's connection broke: what is queued for it is lost, what came from it is still delivered.
-  private mutating func legFailed(_ slot: Int, _ leg: Leg) {
+  mutating func legFailed(_ slot: Int, _ leg: Leg) {
     noteEnd(slot, of: leg, isReset: true)
     guard sessions[slot].phase == .relaying else { return }
     sessions[flow: FlowIndex(slot, leg == .client ? .out : .in)].sinkFailed()
@@ -141,7 +141,7 @@ extension RelayLoop where R: ~Copyable {
     terminate(slot, .none)
   }
 
-  private mutating func noteEnd(_ slot: Int, of leg: Leg, isReset: Bool) {
+  mutating func noteEnd(_ slot: Int, of leg: Leg, isReset: Bool) {
     let isFirst = sessions[slot].reason == .none
     switch leg {
     case .client:
@@ -166,6 +166,7 @@ extension RelayLoop where R: ~Copyable {
   /// Starts whatever a flow of a relaying session may do now.
   @inline(__always)
   mutating func pump(_ flow: FlowIndex) {
+    if maySplice, !sessions[file: flow].isRecording { chooseWay(flow) }
     if sessions[flow: flow].sink != .open || sessions[flow: flow].source != .open { pumpEnding(flow) }
     if sessions[flow: flow].maySend { send(flow) }
     if sessions[flow: flow].mayReceive {
@@ -198,7 +199,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   @inline(__always)
-  private func socket(_ slot: Int, _ leg: Leg) -> Int32 {
+  func socket(_ slot: Int, _ leg: Leg) -> Int32 {
     leg == .client ? sessions[slot].clientSocket : sessions[slot].serverSocket
   }
 

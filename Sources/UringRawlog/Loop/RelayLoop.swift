@@ -24,6 +24,11 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     /// A signalfd(2), and an eventfd(2) that says that names were resolved again; -1 without.
     var signals: Int32 = -1
     var wake: Int32 = -1
+    /// The most pipes that there are descriptors for; 0 when nothing is spliced.
+    var maxPipes = 0
+    /// A pipe that holds less is of no use.
+    var leastPipeBytes = Limits.pipeBytesLeast
+    var splicing = SpliceThresholds()
     var messages: Int32 = -1
     /// Opens the index again, by its path: the descriptor, and whether the file ends in a torn line.
     var reopenIndex: () throws(StartError) -> (descriptor: Int32, endsTorn: Bool) = { () throws(StartError) in
@@ -89,6 +94,15 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var resting = SlotQueue()
   var restUntil: UInt64 = 0
   var memoryWaiting = SlotQueue()
+  /// Bytes that are not recorded may be spliced.
+  let maySplice: Bool
+  var pipes: PipePool
+  /// Until when no pipe is asked for, since none could be had (monotonic nanoseconds).
+  var pipesRefusedUntil: UInt64 = 0
+  /// splice(2) does not work here.
+  var isSpliceRefused = false
+  /// Spliced flows of which a poll completed in this turn.
+  var readyFlows = 0
   var hasMemoryReturned = false
   /// When unused staging memory is given back, unless blocks are taken until then; 0 when there is none.
   var trimAt: UInt64 = 0
@@ -151,6 +165,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
         memory + $0 * bytes
       })
     self.ring = ring
+    maySplice = configuration.relay != .copy && environment.maxPipes > 0
+    pipes = PipePool(limit: maySplice ? min(environment.maxPipes, Limits.pipes) : 0)
     pool = BlockPool(limit: configuration.logMemoryBytes)
     index = SessionIndex(endsTorn: environment.indexEndsTorn)
     report = Report(descriptor: environment.messages)
@@ -221,6 +237,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     workDeadlines()
     if !resting.isEmpty { endRest() }
     advanceTouched()
+    readyFlows = 0
     if hasMemoryReturned { retryMemoryWaiting() }
     if !starved.isEmpty { feedStarved() }
     // Memory and buffers that came back may have moved further sessions on.
@@ -229,6 +246,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if pool.idleBytes > 0 { trimIdle() }
     armAccepts()
     if isDraining { workDrain() }
+    if isFinished { closePipes() }
   }
 
   @inline(__always)
@@ -241,7 +259,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     case .signal: signalled(completion)
     case .wake: woken()
     case .connect, .receiveClient, .receiveServer, .sendClient, .sendServer, .openIn, .openOut, .writeIn, .writeOut,
-      .cancel:
+      .pollIn, .pollOut, .cancel:
       guard sessions.isCurrent(completion.token) else {
         giveBack(completion, kind)
         return
@@ -261,6 +279,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       case .openOut: opened(FlowIndex(slot, .out), completion)
       case .writeIn: written(FlowIndex(slot, .in), completion)
       case .writeOut: written(FlowIndex(slot, .out), completion)
+      case .pollIn: polled(FlowIndex(slot, .in), completion)
+      case .pollOut: polled(FlowIndex(slot, .out), completion)
       case .cancel: cancelled(slot, completion)
       case .accept, .cancelAccept, .close, .unlink, .indexWrite, .signal, .wake: break
       }

@@ -263,6 +263,10 @@ struct RehearsalRing: Ring, ~Copyable {
     complete(token, 0)
   }
 
+  mutating func poll(_ socket: Int32, events: UInt32, token: Token) {
+    preconditionFailure("nothing is spliced")
+  }
+
   mutating func cancel(_ target: Token, token: Token) {
     preconditionFailure("nothing is called back but what is on the listener")
   }
@@ -297,6 +301,10 @@ struct RehearsalRing: Ring, ~Copyable {
 
   func now() -> Instant { clock }
   mutating func makeSocket(family: Int32) throws(Errno) -> Int32 { takeDescriptor() }
+  func makeNonblocking(_ socket: Int32) -> Bool { preconditionFailure("nothing is spliced") }
+  mutating func makePipe(bytes: Int) throws(Errno) -> Pipe { preconditionFailure("nothing is spliced") }
+  func close(_ pipe: Pipe) { preconditionFailure("nothing is spliced") }
+  func splice(from: Int32, to: Int32, bytes: Int) -> Int { preconditionFailure("nothing is spliced") }
   func shutdownSending(_ socket: Int32) {}
   func isDelivered(_ socket: Int32) -> Bool { true }
   func peerAddress(of socket: Int32) -> PeerAddress? {

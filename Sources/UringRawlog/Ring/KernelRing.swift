@@ -269,6 +269,10 @@ struct KernelRing: Ring, ~Copyable {
     _ = next(uring_op_close, descriptor, token)
   }
 
+  mutating func poll(_ socket: Int32, events: UInt32, token: Token) {
+    uring_set_poll_events(next(uring_op_poll_add, socket, token), events)
+  }
+
   mutating func cancel(_ target: Token, token: Token) {
     uring_set_cancel_target(next(uring_op_async_cancel, -1, token), target.rawValue)
   }
@@ -335,6 +339,25 @@ struct KernelRing: Ring, ~Copyable {
     prepareLeg(descriptor, family: family)
     return descriptor
   }
+
+  func makeNonblocking(_ socket: Int32) -> Bool { uring_make_nonblocking(socket) >= 0 }
+
+  mutating func makePipe(bytes: Int) throws(Errno) -> Pipe {
+    var ends: (Int32, Int32) = (-1, -1)
+    let size = withUnsafeMutableBytes(of: &ends) {
+      uring_make_pipe($0.baseAddress!.assumingMemoryBound(to: Int32.self), Int32(bytes))
+    }
+    guard size >= 0 else { throw Errno(-size) }
+    return Pipe(reading: ends.0, writing: ends.1, bytes: Int(size))
+  }
+
+  func close(_ pipe: Pipe) {
+    // Closing a pipe never waits, so there is nothing that the ring could do better.
+    _ = Glibc.close(pipe.reading)
+    _ = Glibc.close(pipe.writing)
+  }
+
+  func splice(from: Int32, to: Int32, bytes: Int) -> Int { uring_splice(from, to, UInt(bytes)) }
 
   func shutdownSending(_ socket: Int32) {
     // ENOTCONN: the peer reset the connection meanwhile; the receive says so.

@@ -48,6 +48,8 @@ protocol Ring: ~Copyable {
   mutating func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64) -> Int32?
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token)
   mutating func close(_ descriptor: Int32, token: Token)
+  /// Completes once when one of `events` (poll(2)) holds for a socket, or it failed.
+  mutating func poll(_ socket: Int32, events: UInt32, token: Token)
   /// Asks for the end of the operation that carries `target`, which completes with ECANCELED if that succeeds.
   mutating func cancel(_ target: Token, token: Token)
   /// The same for every operation on a descriptor.
@@ -65,6 +67,15 @@ protocol Ring: ~Copyable {
   func now() -> Instant
   /// A stream socket with everything set that the relay wants on a leg (TCP_NODELAY, SO_KEEPALIVE, SO_OOBINLINE).
   mutating func makeSocket(family: Int32) throws(Errno) -> Int32
+  /// Lets splice(2) return where it would wait. It goes by this flag of a socket (O_NONBLOCK) and not by its own.
+  /// False when it cannot be set.
+  func makeNonblocking(_ socket: Int32) -> Bool
+  /// A pipe that holds `bytes`, or fewer where the system allows no more.
+  mutating func makePipe(bytes: Int) throws(Errno) -> Pipe
+  func close(_ pipe: Pipe)
+  /// Moves bytes from a socket that does not wait into a pipe, or from a pipe to such a socket (splice(2)), without
+  /// waiting: how many, 0 at the end of the stream, or a negative error number.
+  func splice(from: Int32, to: Int32, bytes: Int) -> Int
   /// Ends the sending side of a socket: what was sent arrives, then the end (shutdown(2), SHUT_WR).
   func shutdownSending(_ socket: Int32)
   /// All that was sent on a socket was confirmed by the peer's kernel.
@@ -75,6 +86,13 @@ protocol Ring: ~Copyable {
   func localPort(of socket: Int32) -> UInt16?
   /// A descriptor of a directory, for opening files in it; nil when there is none by that name.
   mutating func openDirectory(_ path: String) -> Int32?
+}
+
+/// A pipe(2), its two ends, and the bytes that it holds at most.
+struct Pipe: Equatable {
+  var reading: Int32
+  var writing: Int32
+  var bytes: Int
 }
 
 /// One reading of both clocks.

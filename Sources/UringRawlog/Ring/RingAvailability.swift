@@ -70,7 +70,7 @@ enum RingAvailability {
       ("accept", uring_op_accept), ("connect", uring_op_connect), ("recv", uring_op_recv), ("send", uring_op_send),
       ("sendmsg", uring_op_sendmsg), ("read", uring_op_read), ("write", uring_op_write),
       ("writev", uring_op_writev), ("openat", uring_op_openat), ("unlinkat", uring_op_unlinkat),
-      ("close", uring_op_close), ("async_cancel", uring_op_async_cancel),
+      ("close", uring_op_close), ("async_cancel", uring_op_async_cancel), ("poll_add", uring_op_poll_add),
     ]
     guard let probe = io_uring_get_probe() else { return needed.map(\.0) }
     defer { io_uring_free_probe(probe) }

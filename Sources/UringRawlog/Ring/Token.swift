@@ -17,6 +17,9 @@ struct Token: Equatable {
     case openOut
     case writeIn
     case writeOut
+    /// A poll for one direction of a session whose bytes are spliced.
+    case pollIn
+    case pollOut
     /// Cancelling of a session's operations: its result is of no interest, its end is.
     case cancel
     /// Closing of any descriptor: nobody waits for it.

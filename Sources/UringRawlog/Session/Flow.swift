@@ -13,6 +13,16 @@ struct Flow {
     case starved
   }
 
+  /// How its bytes travel.
+  enum Way: UInt8 {
+    /// Received into memory and sent from there.
+    case copy
+    /// Still so, but nothing more is received: when all is sent, it will be spliced.
+    case turning
+    /// Through a pipe; what is queued lies in there.
+    case splice
+  }
+
   enum Source: UInt8 {
     case open
     /// The sender ended its stream (a receive of 0 bytes).
@@ -40,20 +50,33 @@ struct Flow {
   var isResting = false
   /// Resume when no more than this is queued.
   private var resumeBelow: UInt32 = 0
-  /// The recording waits for memory: the sender is not read from.
+  /// The sender is not received from: the recording waits for memory, or the flow is spliced or will be. Never both,
+  /// since what is spliced is not recorded.
   var isHeld = false
   /// The peer was so slow that its bytes were moved out of the receive buffers; new ones follow them at once.
   var isParked = false
   /// Its bytes should leave the receive buffers as soon as the send in flight is over.
   var isEvicting = false
+  private(set) var way: Way = .copy
 
   /// Bytes taken from the sender, and of these the ones that the receiver's socket took.
   private(set) var received: UInt64 = 0
   private(set) var sent: UInt64 = 0
-  /// Bytes of the send that is in flight; 0 when none is.
+  /// Bytes of the send that is in flight, or in the pipe; 0 when there are none.
   private(set) var sending = 0
   /// When that send was handed over (monotonic nanoseconds).
   private(set) var sendingSince: UInt64 = 0
+
+  /// A poll is with the kernel, or has completed and its news has not been acted on.
+  private(set) var isPolling = false
+  private(set) var isReady = false
+  /// Wake-ups in a row that moved little.
+  private(set) var thinWakes: UInt8 = 0
+  /// The pipe in which its queued bytes are, by its number; -1 when there are none.
+  var pipe: Int32 = -1
+  /// What was moved in bulk, and up to which place in the stream that was looked at (the low bits of it).
+  private(set) var bulk: UInt32 = 0
+  private var weighed: UInt32 = 0
 
   @inline(__always) var queued: UInt64 { received - sent }
   @inline(__always) var isSending: Bool { sending > 0 }
@@ -119,19 +142,100 @@ struct Flow {
 
   /// Forgets what waits for a failed receiver; only while nothing of it is in flight.
   mutating func discardQueued() {
-    assert(sink == .failed && !isSending)
+    assert(sink == .failed && (!isSending || way == .splice))
     sent = received
+    sending = 0
     isPaused = false
     isCautious = false
     isParked = false
   }
 
+  // MARK: What happened on the way through a pipe
+
+  /// Takes note of how much was received since it was asked last.
+  mutating func weigh(_ thresholds: SpliceThresholds) {
+    let place = UInt32(truncatingIfNeeded: received)
+    let moved = place &- weighed
+    guard moved > 0 else { return }
+    weighed = place
+    let sum = bulk.addingReportingOverflow(moved)
+    bulk = sum.overflow ? .max : sum.partialValue
+    if moved < UInt32(thresholds.bulkReceiveBytes) { bulk /= 2 }
+  }
+
+  func isBulk(_ thresholds: SpliceThresholds) -> Bool { bulk >= UInt32(thresholds.bulkBytes) }
+
+  mutating func turning() {
+    assert(way == .copy && !isHeld)
+    way = .turning
+    isHeld = true
+  }
+
+  mutating func turned() {
+    assert(mayTurn && sink == .open)
+    way = .splice
+    thinWakes = 0
+  }
+
+  /// From now on its bytes are copied, as at first.
+  mutating func copying() {
+    assert(way != .splice || queued == 0 && pipe < 0)
+    way = .copy
+    isHeld = false
+    isReady = false
+    bulk = 0
+    weighed = UInt32(truncatingIfNeeded: received)
+  }
+
+  mutating func polling() {
+    assert(!isPolling)
+    isPolling = true
+  }
+
+  /// - Parameter isReady: it completed because there is something to move.
+  mutating func pollEnded(isReady: Bool) {
+    isPolling = false
+    self.isReady = isReady && way == .splice
+  }
+
+  /// The news of the poll is acted on.
+  mutating func readinessTaken() { isReady = false }
+
+  mutating func splicedIn(_ bytes: Int) {
+    received += UInt64(bytes)
+    sending += bytes
+  }
+
+  mutating func splicedOut(_ bytes: Int) {
+    assert(bytes <= sending)
+    sent += UInt64(bytes)
+    sending -= bytes
+  }
+
+  /// One wake-up moved so many bytes.
+  mutating func woke(_ bytes: Int, _ thresholds: SpliceThresholds) {
+    thinWakes = bytes < thresholds.thinWakeBytes ? min(thinWakes + 1, UInt8(thresholds.thinWakes)) : 0
+  }
+
+  func isThin(_ thresholds: SpliceThresholds) -> Bool { thinWakes >= UInt8(thresholds.thinWakes) && queued == 0 }
+
+  /// Nothing is on the way any more that was received into memory.
+  var mayTurn: Bool { way == .turning && receive == .off && queued == 0 && sending == 0 }
+  /// It waits for bytes of the sender, or for room at the receiver.
+  var mayPollSource: Bool { mayPoll && queued == 0 && source == .open }
+  var mayPollSink: Bool { mayPoll && queued > 0 }
+  private var mayPoll: Bool { way == .splice && !isPolling && !isReady && !isResting && sink == .open }
+
   // MARK: What may be done
 
   /// The sender may be read from.
-  @inline(__always) var mayReceive: Bool { receive == .off && source == .open && !isPaused && !isHeld && !isResting }
+  @inline(__always) var mayReceive: Bool {
+    receive == .off && source == .open && !isPaused && !isHeld && !isResting
+  }
   /// The receive with the kernel should be called back.
-  @inline(__always) var mustCancelReceive: Bool { receive == .armed && source == .open && (isPaused || isHeld) }
+  @inline(__always) var mustCancelReceive: Bool {
+    receive == .armed && source == .open && (isPaused || isHeld)
+  }
   @inline(__always) var maySend: Bool { sending == 0 && sent < received && sink == .open && !isResting }
   /// All was delivered, and the sender's end can be passed on.
   @inline(__always) var mayShut: Bool { source != .open && sent == received && sending == 0 && sink == .open }
