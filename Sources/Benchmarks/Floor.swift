@@ -5,13 +5,6 @@ import Glibc
 enum Floor {
   static let pieceBytes = 256 << 10
 
-  /// Makes the system touch as much memory as a repetition's files will need, and gives it back: a page that a virtual
-  /// machine's host must supply first costs several times as much as filling it.
-  static func warmMemory(_ bytes: Int, in directory: String) throws(BenchError) {
-    _ = try measure([bytes], in: directory)
-    for name in names(in: directory) where name.hasSuffix(".floor") { unlink("\(directory)/\(name)") }
-  }
-
   /// How many directories are tried for one in which files are created as fast as usual.
   static let attempts = 24
   private static let probes = 16

@@ -105,6 +105,7 @@ final class Runner {
     switch workload {
     case .bulk where isThorough, .bulk16 where isThorough:
       subjects.append(OwnRelay.stamped())
+      subjects += ["splice", "auto"].map(OwnRelay.relaying)
     case .mail where isThorough, .churn where isThorough:
       if memoryDirectory != nil { subjects.append(OwnRelay.recordedInMemory()) }
     default: break
@@ -140,6 +141,7 @@ final class Runner {
         samples[place].append(sample)
         if subject.role == .recorded {
           let files = try freshDirectory("floor")
+          try warmMemory(workload, near: files)
           floors.append(Double(try Floor.measure(sample.sizes, in: files)) / Double(sample.units))
           if workload == .bulk || workload == .bulk16 { FileSystem.remove(files) }
         }
@@ -214,7 +216,6 @@ final class Runner {
     let files = try freshDirectory(
       subject.name.replacing(" ", with: "-"),
       in: subject.name == OwnRelay.inMemoryName ? memoryDirectory : nil)
-    if workload == .bulk || workload == .bulk16 { try Floor.warmMemory(workload.units(extent) / 4 * 5, in: files) }
     let running = try subject.start(load.serverPort, files)
     defer { running.process.end() }
     let share = { (units: Int) in max(1, Int(Double(units) * subject.share)) }
@@ -227,6 +228,7 @@ final class Runner {
     let warm = try round(workload.warmUpUnits(extent))
     var sessions = warm.in.streams
     try waitUntilQuiet(running, sessions: sessions)
+    try warmMemory(workload, near: files)
     let before = Set(running.recordings?.files() ?? [])
     let begin = subject.forks ? atStart : running.used
     let outcome = try round(workload.units(extent))
@@ -259,6 +261,16 @@ final class Runner {
     // since ext4 is slow to create files where many were removed.
     if workload == .bulk || workload == .bulk16 { FileSystem.remove(files) }
     return sample
+  }
+
+  /// Makes the system touch as much memory as a repetition's files will need, and gives it back: a page that a virtual
+  /// machine's host must supply first costs several times as much as filling it.
+  private func warmMemory(_ workload: Workload, near files: String) throws(BenchError) {
+    guard workload == .bulk || workload == .bulk16 else { return }
+    let scratch = files + "-scratch"
+    guard mkdir(scratch, 0o700) == 0 else { throw BenchError("cannot make '\(scratch)'", errno) }
+    defer { FileSystem.remove(scratch) }
+    _ = try Floor.measure([workload.units(extent) / 4 * 5], in: scratch)
   }
 
   /// Waits until all that belongs to so many sessions is done: recordings written, index lines too.

@@ -2,10 +2,11 @@ import Glibc
 
 /// This program as the subject: the very binary, in a process of its own.
 enum OwnRelay {
-  static func plain() -> Subject { subject("plain", .plain, notRecorded) }
+  /// The same path through the program as a recorded flow, without the recording.
+  static func plain() -> Subject { subject("plain", .plain, notRecorded + ["--relay", "copy"]) }
   static func recorded() -> Subject { subject("recorded", .recorded, []) }
   static func stamped() -> Subject { subject("recorded -t", .variant, ["-t"]) }
-  static func relaying(_ mode: String) -> Subject { subject("relay \(mode)", .variant, notRecorded + ["--relay", mode]) }
+  static func relaying(_ mode: String) -> Subject { subject("plain, --relay \(mode)", .variant, notRecorded + ["--relay", mode]) }
 
   static let inMemoryName = "recorded on tmpfs"
   static func recordedInMemory() -> Subject { subject(inMemoryName, .variant, []) }

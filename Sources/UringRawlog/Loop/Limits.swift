@@ -103,7 +103,7 @@ enum Limits {
   static let writeBytes = 256 << 10
   /// Receive buffers that one file, and all together, may keep for writing them as they are; beyond it their bytes are
   /// copied into staging memory.
-  static let gatheredBuffersPerFile = 16
+  static let gatheredBuffersPerFile = 32
   static let gatheredBuffers = 64
   /// Blocks gathered into one write.
   static let writeVectors = 64
@@ -153,7 +153,7 @@ enum Limits {
       submissionArenaBytes >= 4 * (writeVectors + sendVectors) * 16, "an operation's vectors fit the arena")
     precondition(logMemoryMinimum / sessionShareOfLogMemory >= 2 * blockBytes[0])
     precondition(gatheredBuffersPerFile <= writeVectors, "a file's receive buffers go into one write")
-    precondition(gatheredBuffers <= receiveBuffers / 2, "recordings must not starve receiving")
+    precondition(gatheredBuffers <= receiveBuffers, "recordings must not starve receiving")
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
   }
 }

@@ -173,7 +173,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     encoder = Encoder(timestamps: configuration.timestamps, boundaries: configuration.boundaries)
     writesReceiveBuffers =
       !configuration.timestamps && !configuration.boundaries && configuration.maxRecordingBytes == .max
-    gatheredWriteBytes = min(Limits.writeBytes, 4 * bufferBytes)
+    gatheredWriteBytes = min(512 << 10, 8 * bufferBytes)
     fileName = FileName(processID: environment.processID, addressInName: configuration.addressInName)
     var serverPath = ""
     if case .unix(let path) = configuration.connect.target { serverPath = path }
