@@ -150,8 +150,8 @@ extension RelayLoop where R: ~Copyable {
 
   // MARK: Writing receive buffers
 
-  /// Whether a receive buffer may be written as it is, without a copy: when it is well filled, the recording is the
-  /// relayed bytes themselves, and all that was staged before is with the kernel already.
+  /// Whether a receive buffer may be written as it is, without a copy: when it is well filled, and the recording is the
+  /// relayed bytes themselves.
   @inline(__always)
   private func mayGather(_ flow: FlowIndex, _ span: Int32) -> Bool {
     guard Int(spans[span].count) * 2 >= ring.bufferBytes else { return false }
@@ -160,7 +160,6 @@ extension RelayLoop where R: ~Copyable {
 
   private func mayGatherFull(_ flow: FlowIndex) -> Bool {
     writesReceiveBuffers && sessions[file: flow].state == .open && !sessions[file: flow].isDropping
-      && (sessions[file: flow].first == nil || sessions[file: flow].isTailSealed)
       && Int(sessions[file: flow].gathered + sessions[file: flow].gatheredInFlight) < Limits.gatheredBuffersPerFile
       && gatheredBuffers < Limits.gatheredBuffers && !sessions[flow: flow].isParked
   }
@@ -169,6 +168,8 @@ extension RelayLoop where R: ~Copyable {
   private mutating func gather(_ flow: FlowIndex, to end: UInt64) {
     sessions[file: flow].gathered += 1
     sessions[file: flow].gatheredEnd = end
+    // What was staged before is written before, and takes no more bytes.
+    sessions[file: flow].isTailSealed = sessions[file: flow].first != nil
     gatheredBuffers += 1
     markDirty(flow)
     if end - sessions[file: flow].position >= UInt64(gatheredWriteBytes) {

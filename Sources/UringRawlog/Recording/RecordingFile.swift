@@ -30,7 +30,7 @@ struct RecordingFile {
   /// Relayed bytes are lost until there is memory again.
   var isDropping = false
   var isTruncated = false
-  /// The last block is being written and takes no more bytes.
+  /// The last block is being written, or has receive buffers behind it, and takes no more bytes.
   var isTailSealed = false
 
   /// The place in the stream up to which bytes were recorded, or given up.
