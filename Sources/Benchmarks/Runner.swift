@@ -76,11 +76,13 @@ final class Runner {
       machine: machine, workloads: [], peers: [])
     let wanted =
       configuration.workloads.isEmpty
-      ? Workload.allCases.filter { $0 != .idle || extent == .full } : configuration.workloads
+      ? Workload.allCases.filter { $0 != .idle && $0 != .sizes || extent == .full } : configuration.workloads
     for peer in peers { Progress.say("peer: \(peer.name) (\(peer.version))") }
     for workload in wanted {
       if workload == .idle {
         result.idle = try measureIdle()
+      } else if workload == .sizes {
+        result.message_sizes = try measureSizes()
       } else {
         let (figure, rows) = try measure(workload)
         result.workloads.append(figure)
@@ -106,6 +108,7 @@ final class Runner {
     case .bulk where isThorough, .bulk16 where isThorough:
       subjects.append(OwnRelay.stamped())
       subjects += ["splice", "auto"].map(OwnRelay.relaying)
+      if workload == .bulk { subjects.append(SpliceRelay.subject()) }
     case .mail where isThorough, .churn where isThorough:
       if memoryDirectory != nil { subjects.append(OwnRelay.recordedInMemory()) }
     default: break
@@ -125,7 +128,7 @@ final class Runner {
         let place = (offset + repetition) % subjects.count
         let subject = subjects[place]
         Progress.show("\(workload.rawValue): repetition \(repetition + 1) of \(extent.repetitions), \(subject.name)")
-        if subject.role == .peer {
+        if subject.role == .peer || subject.role == .control {
           // Somebody else's failure costs its own row, and nothing else.
           guard !failed.contains(subject.name) else { continue }
           do {
@@ -163,10 +166,11 @@ final class Runner {
     }
     var rows: [BenchResult.Peer] = []
     let inMemory = subjects.firstIndex { $0.name == OwnRelay.inMemoryName }.map { samples[$0] }
+    takeOffControls(subjects, &samples)
     for (place, subject) in subjects.enumerated() where !failed.contains(subject.name) {
       let cost = cost(samples[place])
       switch subject.role {
-      case .plain, .recorded: break
+      case .plain, .recorded, .control: break
       case .variant:
         let ratios = zip(samples[place], plain).map { $0.cpu / $1.cpu }
         figure.variants = (figure.variants ?? []) + [
@@ -192,6 +196,21 @@ final class Runner {
     return (figure, rows)
   }
 
+  private func takeOffControls(_ subjects: [Subject], _ samples: inout [[Sample]]) {
+    for (place, subject) in subjects.enumerated() {
+      guard let name = subject.control, let control = subjects.firstIndex(where: { $0.name == name }),
+        !failed.contains(name)
+      else {
+        // Without its control a peer has no figure.
+        if subject.control != nil { failed.insert(subject.name) }
+        continue
+      }
+      for (repetition, other) in samples[control].enumerated() where repetition < samples[place].count {
+        samples[place][repetition].cpu -= other.cpu
+      }
+    }
+  }
+
   private func cost(_ samples: [Sample]) -> BenchResult.Cost {
     BenchResult.Cost(
       cpu_ns: Statistics.median(samples.map(\.cpu)), per_second: Statistics.median(samples.map(\.perSecond)),
@@ -210,7 +229,8 @@ final class Runner {
 
   // MARK: One repetition
 
-  private func measure(_ subject: Subject, _ load: Load) throws(BenchError) -> Sample {
+  /// - Parameter units: how many, when not as many as the workload has.
+  private func measure(_ subject: Subject, _ load: Load, units wanted: Int? = nil) throws(BenchError) -> Sample {
     try Interrupt.check()
     let workload = load.workload
     let files = try freshDirectory(
@@ -220,18 +240,18 @@ final class Runner {
     defer { running.process.end() }
     let share = { (units: Int) in max(1, Int(Double(units) * subject.share)) }
     // A subject that forks is measured from its start, children and all.
-    let atStart = subject.forks ? running.used : 0
+    let atStart = subject.forks ? try running.used() : 0
     let round = { (units: Int) throws(BenchError) -> Load.Outcome in
       subject.isServer
         ? try load.run(port: running.port, units: share(units)) : try load.checked(port: running.port, units: share(units))
     }
-    let warm = try round(workload.warmUpUnits(extent))
+    let warm = try round(wanted.map { max(1, $0 / 4) } ?? workload.warmUpUnits(extent))
     var sessions = warm.in.streams
     try waitUntilQuiet(running, sessions: sessions)
     try warmMemory(workload, near: files)
     let before = Set(running.recordings?.files() ?? [])
-    let begin = subject.forks ? atStart : running.used
-    let outcome = try round(workload.units(extent))
+    let begin = subject.forks ? atStart : try running.used()
+    let outcome = try round(wanted ?? workload.units(extent))
     sessions += outcome.in.streams
     try waitUntilQuiet(running, sessions: sessions)
     let end: UInt64
@@ -239,7 +259,7 @@ final class Runner {
       running.process.end()
       end = running.process.usedNanoseconds
     } else {
-      end = running.used
+      end = try running.used()
     }
     running.process.end()
     let units = subject.forks ? outcome.units + warm.units : outcome.units
@@ -289,6 +309,33 @@ final class Runner {
       usleep(5_000)
       tail.read()
     }
+  }
+
+  // MARK: Messages of several sizes
+
+  private func measureSizes() throws(BenchError) -> [BenchResult.MessageSize] {
+    var rows: [BenchResult.MessageSize] = []
+    for bytes in Workload.messageSizes {
+      let load = try Load(.sizes, messageBytes: bytes)
+      let units = Workload.sizes.units(extent, messageBytes: bytes)
+      var plain: [Double] = []
+      var recorded: [Double] = []
+      var floors: [Double] = []
+      for repetition in 0..<min(extent.repetitions, 7) {
+        Progress.show("messages of \(bytes) bytes: repetition \(repetition + 1)")
+        plain.append(try measure(OwnRelay.plain(), load, units: units).cpu)
+        let sample = try measure(OwnRelay.recorded(), load, units: units)
+        recorded.append(sample.cpu)
+        let files = try freshDirectory("floor")
+        floors.append(Double(try Floor.measure(sample.sizes, in: files)) / Double(sample.units))
+      }
+      let row = BenchResult.MessageSize(
+        bytes: bytes, plain_cpu_ns: Statistics.median(plain), recorded_cpu_ns: Statistics.median(recorded),
+        ratio: Statistics.median(zip(recorded, plain).map { $0 / $1 }), floor_ns: Statistics.median(floors))
+      Progress.say("messages of \(bytes) bytes: recorded / plain \(Table.ratio(row.ratio))")
+      rows.append(row)
+    }
+    return rows
   }
 
   // MARK: Idle connections
