@@ -8,7 +8,7 @@ public enum Workload: String, CaseIterable, Sendable {
   case pingpong
   /// IMAP-like sessions, 200 at a time.
   case mail
-  /// Connect, five short lines, close; 50 at a time.
+  /// Connect, five short lines and their answers, close; 50 at a time.
   case churn
   /// As pingpong, with messages of several sizes.
   case sizes

@@ -59,8 +59,10 @@ struct Script {
       return Script(
         greeting: Part("220 mail.example.org ESMTP ready ########\r\n"),
         round: [
-          Part("EHLO client-########.example.net\r\n"), Part("250 mail.example.org greets you\r\n"), Part("QUIT\r\n"),
-          Part("221 2.0.0 Bye\r\n"),
+          Part("EHLO client-########.example.net\r\n"), Part("250 mail.example.org greets you\r\n"),
+          Part("MAIL FROM:<sender-########@example.net>\r\n"), Part("250 2.1.0 Ok\r\n"),
+          Part("RCPT TO:<nobody@example.org>\r\n"), Part("550 5.1.1 No such user\r\n"),
+          Part("RSET\r\n"), Part("250 2.0.0 Ok\r\n"), Part("QUIT\r\n"), Part("221 2.0.0 Bye\r\n"),
         ], rounds: 1)
     case .mail:
       return Script(greeting: Part("* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ IDLE] ready ########\r\n"), round: mail, rounds: 1)

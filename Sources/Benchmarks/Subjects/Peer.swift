@@ -75,11 +75,10 @@ struct Peer {
   private static func haproxy() throws(BenchError) -> Peer {
     let program = try find("haproxy")
     let version = try firstLine([program, "-v"])
-    @Sendable func text(_ listen: String, _ server: String, _ extra: String) -> String {
+    @Sendable func text(_ listen: String, _ server: String, _ extra: String, _ threads: String) -> String {
       """
       global
-        nbthread 1
-        maxconn 4000
+        maxconn 4000\(threads)
       defaults
         mode tcp
         timeout connect 10s
@@ -91,17 +90,20 @@ struct Peer {
 
       """
     }
-    @Sendable func subject(_ name: String, _ extra: String) -> Subject {
-      configured(name, text("PORT", "SERVER", extra)) { (listen, server, directory) in
+    @Sendable func subject(_ name: String, _ extra: String, _ threads: String) -> Subject {
+      configured(name, text("PORT", "SERVER", extra, threads)) { (listen, server, directory) in
         let path = "\(directory)/haproxy.cfg"
-        return (path, text("\(listen)", "\(server)", extra), [program, "-db", "-f", path])
+        return (path, text("\(listen)", "\(server)", extra, threads), [program, "-db", "-f", path])
       }
     }
     return Peer(name: "HAProxy", version: version) { workload in
-      let usual = subject("HAProxy", "")
+      // By default it has as many threads as there are processors.
+      let usual = subject("HAProxy", "", "")
+      let single = subject("HAProxy, 1 thread", "", "\n  nbthread 1")
       switch workload {
-      case .bulk, .bulk16: return [usual, subject("HAProxy, splice", "\n  option splice-auto")]
-      case .pingpong, .sizes, .mail, .churn, .idle: return [usual]
+      case .bulk, .bulk16: return [usual, subject("HAProxy, splice", "\n  option splice-auto", "")]
+      case .pingpong, .mail, .churn: return [usual, single]
+      case .sizes, .idle: return [usual]
       }
     }
   }

@@ -699,7 +699,7 @@ extension RelayLoop where R: ~Copyable {
     case .open, .ended:
       if sessions[file: flow].isWaiting { return false }
       if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
-      writeClosingBlock(flow)
+      writeClosingBlocks(flow)
       guard !sessions[file: flow].hasUnwritten else {
         sessions[file: flow].mustFlush = true
         write(flow)
@@ -709,17 +709,25 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
-  /// The last block of a short session is written in the loop, where the file system does not make it wait.
-  private mutating func writeClosingBlock(_ flow: FlowIndex) {
-    guard let block = sessions[file: flow].first, block == sessions[file: flow].last,
-      !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
-      sessions[file: flow].stagedBytes <= Limits.writeNowBytes,
-      let result = ring.writeNow(
-        sessions[file: flow].descriptor, block.unwritten, offset: Int64(sessions[file: flow].fileBytes))
+  /// The rest of a short session is written in the loop, where the file system does not make it wait.
+  private mutating func writeClosingBlocks(_ flow: FlowIndex) {
+    guard !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
+      sessions[file: flow].stagedBytes <= Limits.writeNowBytes
     else { return }
-    // As after a write on the ring: the block takes no more bytes, and what a short write left is written there.
+    var count = 0
+    var block = sessions[file: flow].first
+    while let current = block, count < Limits.writeVectors {
+      vectors[count] = current.vector
+      count += 1
+      block = current.header.pointee.next
+    }
+    guard count > 0,
+      let result = ring.writeNow(
+        sessions[file: flow].descriptor, UnsafeMutableBufferPointer(rebasing: vectors[..<count]),
+        offset: Int64(sessions[file: flow].fileBytes))
+    else { return }
+    // As after a write on the ring: the blocks take no more bytes. What a short write left follows there.
     finishGathering(flow, isAll: true)
-    sessions[file: flow].mustFlush = true
     noteWritten(flow, result)
   }
 
