@@ -289,11 +289,10 @@ final class Runner {
   /// Makes the system touch as much memory as a repetition's files will need, and gives it back: a page that a virtual
   /// machine's host must supply first costs several times as much as filling it.
   private func warmMemory(_ workload: Workload, near files: String) throws(BenchError) {
-    guard workload == .bulk || workload == .bulk16 else { return }
     let scratch = files + "-scratch"
     guard mkdir(scratch, 0o700) == 0 else { throw BenchError("cannot make '\(scratch)'", errno) }
     defer { FileSystem.remove(scratch) }
-    _ = try Floor.measure([workload.units(extent) / 4 * 5], in: scratch)
+    _ = try Floor.measure([workload.recordedBytes(extent) / 4 * 5], in: scratch)
   }
 
   /// Waits until all that belongs to so many sessions is done: recordings written, index lines too.

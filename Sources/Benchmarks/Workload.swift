@@ -58,12 +58,30 @@ public enum Workload: String, CaseIterable, Sendable {
     }
   }
 
+  /// About what the files of one repetition take of memory, in bytes: no file takes less than a page.
+  func recordedBytes(_ extent: Extent) -> Int {
+    switch self {
+    case .bulk, .bulk16: units(extent)
+    case .pingpong: units(extent) * 64
+    case .mail: units(extent) * (40 << 10)
+    case .churn: units(extent) * (8 << 10)
+    case .sizes: 128 << 20
+    case .idle: 0
+    }
+  }
+
   /// Bytes in a message, where several sizes are measured, and as many messages of each as are 128 MiB at the most.
   static let messageSizes = [64, 256, 1024, 4096, 16384, 65536]
   func units(_ extent: Extent, messageBytes: Int) -> Int { min(units(extent), (128 << 20) / messageBytes) }
 
   /// What runs before the measured part, so that memory, files and branch predictors are warm.
-  func warmUpUnits(_ extent: Extent) -> Int { max(units(extent) / 4, 1) }
+  func warmUpUnits(_ extent: Extent) -> Int {
+    switch self {
+    case .bulk, .bulk16, .pingpong, .sizes, .idle: max(units(extent) / 4, 1)
+    // Hundreds of sessions at a time: each must have had its memory once.
+    case .mail, .churn: max(units(extent) / 2, 1)
+    }
+  }
 
   /// Ratios whose middle half spreads wider than this, relative to their median, are no figure.
   static let spreadAllowed = 0.15

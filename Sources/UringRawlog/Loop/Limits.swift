@@ -120,7 +120,7 @@ enum Limits {
   /// The least `--log-memory`: one session's share must hold a block for each direction.
   static let logMemoryMinimum = 64 << 10
   /// Unused staging memory that is kept for the next block instead of being given back.
-  static let idleBlockBytes = 16 << 20
+  static let idleBlockBytes = 32 << 20
   /// How long nothing is staged until that is given back too.
   static let idleBlockNanoseconds: UInt64 = 5_000_000_000
   /// Gaps listed for one session; a recording with more is ended, its last gap reaching to the end.
