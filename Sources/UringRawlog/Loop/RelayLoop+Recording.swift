@@ -519,13 +519,18 @@ extension RelayLoop where R: ~Copyable {
   mutating func flushDue() {
     let now = clock.now.nanoseconds
     if firstDirty >= 0, now >= sessions[file: FlowIndex(rawValue: Int(firstDirty))].dirtySince + flushAge {
+      var count = 0
       while firstDirty >= 0 {
         let flow = FlowIndex(rawValue: Int(firstDirty))
-        guard now >= sessions[file: flow].dirtySince + flushAlongAge else { break }
+        let age = now - sessions[file: flow].dirtySince
+        // A few in each turn, so that messages need not wait for hundreds of files; what is late goes at once.
+        guard age >= flushAlongAge, count < Limits.flushesPerTurn || age >= flushLateAge else { break }
+        count += 1
         removeDirty(flow)
         shrinkBlocks(flow)
         sessions[file: flow].mustFlush = true
-        write(flow)
+        writeNow(flow)
+        if sessions[file: flow].hasUnwritten { write(flow) }
       }
     }
     if isIndexReopenWanted, !index.isWriting { reopenIndex() }
@@ -699,7 +704,7 @@ extension RelayLoop where R: ~Copyable {
     case .open, .ended:
       if sessions[file: flow].isWaiting { return false }
       if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
-      writeClosingBlocks(flow)
+      writeNow(flow)
       guard !sessions[file: flow].hasUnwritten else {
         sessions[file: flow].mustFlush = true
         write(flow)
@@ -709,9 +714,10 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
-  /// The rest of a short session is written in the loop, where the file system does not make it wait.
-  private mutating func writeClosingBlocks(_ flow: FlowIndex) {
-    guard !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
+  /// Writes the little that is staged in the loop, where the file system does not make it wait; elsewhere nothing
+  /// happens.
+  private mutating func writeNow(_ flow: FlowIndex) {
+    guard sessions[file: flow].state == .open || sessions[file: flow].state == .ended, !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
       sessions[file: flow].stagedBytes <= Limits.writeNowBytes
     else { return }
     var count = 0
