@@ -351,23 +351,26 @@ final class Runner {
       let running = try subject.start(load.serverPort, try freshDirectory(subject.name.replacing(" ", with: "-")))
       // What the first connections need once and for all is no part of it.
       try load.hold(port: running.port, count: Workload.idle.warmUpUnits(extent))
-      sleep(1)
-      let before = running.privateBytes
+      let before = try settledBytes(running)
       try load.hold(port: running.port, count: Workload.idle.warmUpUnits(extent) + count)
-      var bytes = running.privateBytes
-      // Memory that a moment of work needed is given back after some seconds.
-      for _ in 0..<(extent == .tiny ? 1 : 13) {
-        try Interrupt.check()
-        sleep(1)
-        bytes = min(bytes, running.privateBytes)
-        if running.index == nil { break }
-      }
+      let bytes = try settledBytes(running)
       try load.release()
       running.process.end()
       rows.append(
-        BenchResult.Idle(name: subject.name, bytes: Double(bytes - before) / Double(count), connections: count))
+        BenchResult.Idle(name: subject.name, bytes: Double(max(0, bytes - before)) / Double(count), connections: count))
     }
     return rows
+  }
+
+  /// What a subject keeps: memory that a moment of work needed is given back after some seconds.
+  private func settledBytes(_ running: RunningSubject) throws(BenchError) -> Int {
+    var bytes = Int.max
+    for _ in 0..<(extent == .tiny || running.index == nil ? 1 : 12) {
+      try Interrupt.check()
+      sleep(1)
+      bytes = min(bytes, running.privateBytes)
+    }
+    return bytes
   }
 }
 
