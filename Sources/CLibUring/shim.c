@@ -9,10 +9,17 @@
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
+#include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 int uring_open(const char *path, int flags, unsigned mode) { return open(path, flags, mode); }
+
+int uring_is_in_memory(int descriptor) {
+  struct statfs status;
+  return fstatfs(descriptor, &status) == 0 && (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC);
+}
 
 int uring_openat(int directory, const char *path, int flags, unsigned mode) { return openat(directory, path, flags, mode); }
 

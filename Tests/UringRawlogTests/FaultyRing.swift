@@ -156,6 +156,7 @@ struct FaultyRing: Ring, ~Copyable {
   mutating func open(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32, token: Token) {
     inner.open(directory, path, flags: flags, mode: mode, token: token)
   }
+  func answersAtOnce(_ directory: Int32) -> Bool { inner.answersAtOnce(directory) }
   mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32? {
     inner.openNow(directory, path, flags: flags, mode: mode)
   }

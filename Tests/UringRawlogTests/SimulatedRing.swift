@@ -47,6 +47,7 @@ struct SimulatedRing: Ring, ~Copyable {
     precondition(flags == O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC && mode == 0o600)
     submit(.open(path: String(cString: path)), directory, token)
   }
+  func answersAtOnce(_ directory: Int32) -> Bool { world.faults.fileSlow != 1 }
   mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32? {
     precondition(flags == O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC && mode == 0o600)
     return world.now(.open(path: String(cString: path)), directory)

@@ -133,6 +133,8 @@ static inline int uring_register_buffers(struct io_uring *ring, void *address, u
 
 // Variadic functions and macros that Swift cannot call.
 int uring_open(const char *path, int flags, unsigned mode);
+/// Whether a file system is one that has no device (statfs(2)): tmpfs or ramfs.
+int uring_is_in_memory(int descriptor);
 int uring_openat(int directory, const char *path, int flags, unsigned mode);
 int uring_open_directory(const char *path);
 void uring_release_free_memory(void);

@@ -105,19 +105,15 @@ enum Limits {
   /// copied into staging memory.
   static let gatheredBuffersPerFile = 32
   static let gatheredBuffers = 64
+  /// From so many bytes, or well filled buffers, on they are written without waiting for the flush interval.
+  static let gatheredWriteBytes = 512 << 10
+  static let gatheredWriteBuffers = 8
   /// Blocks gathered into one write.
   static let writeVectors = 64
   /// Files whose flush interval is nearly over that are written in one turn.
   static let flushesPerTurn = 16
-  /// What is written in the loop, where the file system is prompt, is at most so large.
+  /// What is written in the loop, where the file system is in memory, is at most so large.
   static let writeNowBytes = 64 << 10
-  /// How many operations on files the ring must have answered promptly in a row before the loop does small ones itself,
-  /// at first and at the most; and what is prompt, on the ring (waiting for its turn included) and in the loop.
-  static let promptFileOperations = 32
-  static let promptFileOperationsFactor = 8
-  static let promptFileOperationsMaximum = 1 << 20
-  static let promptRingNanoseconds: UInt64 = 10_000_000
-  static let promptLoopNanoseconds: UInt64 = 2_000_000
   /// One session's share of `--log-memory`.
   static let sessionShareOfLogMemory = 8
   /// The least `--log-memory`: one session's share must hold a block for each direction.

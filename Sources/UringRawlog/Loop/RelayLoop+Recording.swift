@@ -22,7 +22,7 @@ extension RelayLoop where R: ~Copyable {
     makePath(flow)
     // Never follow a link, never touch a file that exists.
     let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
-    if let result = ring.openNow(openDirectory, path.cString, flags: flags, mode: 0o600) {
+    if isDirectoryInMemory, let result = ring.openNow(openDirectory, path.cString, flags: flags, mode: 0o600) {
       noteOpened(flow, result)
       return
     }
@@ -125,6 +125,7 @@ extension RelayLoop where R: ~Copyable {
     guard let descriptor = ring.openDirectory(configuration.directory.text) else { return }
     ring.close(environment.directory, token: Token(.close))
     environment.directory = descriptor
+    isDirectoryInMemory = ring.answersAtOnce(descriptor)
     isDirectoryGone = false
     // The index was in the directory that is gone, or is still where it was: its path tells.
     isIndexReopenWanted = true
@@ -201,25 +202,30 @@ extension RelayLoop where R: ~Copyable {
   private mutating func writeInFlight(_ flow: FlowIndex) {
     let from = sessions[file: flow].writingFrom
     let to = sessions[file: flow].writingTo
-    var span = sessions[queue: flow].head
-    var place = sessions[queue: flow].base
     var count = 0
-    while span >= 0, place < to {
-      let end = place + UInt64(spans[span].count)
-      if end > from {
-        let skipped = from > place ? Int(from - place) : 0
-        vectors[count] = iovec(
-          iov_base: spans[span].memory + skipped, iov_len: Int(min(end, to) - place) - skipped)
-        count += 1
-      }
-      place = end
-      span = spans[span].next
-    }
+    // After a short write some of the spans may have been sent already.
+    addVectors(of: sessions[file: flow].writingSent, from: from, to: to, &count)
+    addVectors(of: sessions[queue: flow], from: from, to: to, &count)
     sessions[file: flow].isWriting = true
     sessions[flow.slot].fileOperations += 1
     ring.write(
       sessions[file: flow].descriptor, UnsafeMutableBufferPointer(rebasing: vectors[..<count]),
       offset: Int64(sessions[file: flow].fileBytes), token: token(flow.direction == .in ? .writeIn : .writeOut, flow.slot))
+  }
+
+  private mutating func addVectors(of queue: SpanTable.Queue, from: UInt64, to: UInt64, _ count: inout Int) {
+    var span = queue.head
+    var place = queue.base
+    while span >= 0, place < to {
+      let end = place + UInt64(spans[span].count)
+      if end > from {
+        let skipped = from > place ? Int(from - place) : 0
+        vectors[count] = iovec(iov_base: spans[span].memory + skipped, iov_len: Int(min(end, to) - place) - skipped)
+        count += 1
+      }
+      place = end
+      span = spans[span].next
+    }
   }
 
   /// What a write of receive buffers took, or why it failed.
@@ -237,6 +243,9 @@ extension RelayLoop where R: ~Copyable {
     sessions[file: flow].writingTo = .max
     gatheredBuffers -= Int(sessions[file: flow].gatheredInFlight)
     sessions[file: flow].gatheredInFlight = 0
+    while sessions[file: flow].writingSent.head >= 0 {
+      ring.returnBuffer(spans.removeFirst(from: &sessions[file: flow].writingSent))
+    }
     if isFailed {
       // A regular file never takes nothing without saying why; do not ask for ever.
       recordingFailed(flow, "write", Errno(result == 0 ? EIO : -result))
@@ -714,10 +723,9 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
-  /// Writes the little that is staged in the loop, where the file system does not make it wait; elsewhere nothing
-  /// happens.
+  /// Writes the little that is staged in the loop, where no device can make it wait; elsewhere nothing happens.
   private mutating func writeNow(_ flow: FlowIndex) {
-    guard sessions[file: flow].state == .open || sessions[file: flow].state == .ended, !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
+    guard isDirectoryInMemory, sessions[file: flow].state == .open || sessions[file: flow].state == .ended, !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
       sessions[file: flow].stagedBytes <= Limits.writeNowBytes
     else { return }
     var count = 0

@@ -291,6 +291,26 @@ extension RelayLoop where R: ~Copyable {
       let buffer = spans.removeFirst(from: &sessions[queue: flow])
       if buffer >= 0 { ring.returnBuffer(buffer) }
     }
+    if sessions[file: flow].writingFrom != .max { releaseBehindWriting(flow) }
+  }
+
+  /// What is being written and was sent leaves the queue, and what lies behind it need not wait for a slow disk.
+  @inline(never)
+  private mutating func releaseBehindWriting(_ flow: FlowIndex) {
+    let sent = sessions[flow: flow].sent
+    let recorded = sessions[file: flow].isRecording ? sessions[file: flow].position : .max
+    var writing = sessions[file: flow].writingSent
+    defer { sessions[file: flow].writingSent = writing }
+    while sessions[queue: flow].head >= 0 {
+      let end = sessions[queue: flow].base + UInt64(spans[sessions[queue: flow].head].count)
+      guard end <= min(sent, recorded) else { return }
+      if end <= sessions[file: flow].writingFrom || sessions[queue: flow].base >= sessions[file: flow].writingTo {
+        let buffer = spans.removeFirst(from: &sessions[queue: flow])
+        if buffer >= 0 { ring.returnBuffer(buffer) }
+      } else {
+        spans.moveFirst(from: &sessions[queue: flow], to: &writing)
+      }
+    }
   }
 
   /// Moves what a flow has queued out of the receive buffers.

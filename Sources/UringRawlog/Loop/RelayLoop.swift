@@ -115,6 +115,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var gaps: [Int: [RecordingGap]] = [:]
   /// The addresses, as JSON, of clients that bound their unix socket to a path.
   var unixClients: [Int: [UInt8]] = [:]
+  /// The recordings' directory is in memory: its files are made and written in the loop. Elsewhere the kernel's workers
+  /// do it, since a disk that hangs must not hold up the loop, however prompt it was before.
+  var isDirectoryInMemory = false
   /// The directory was gone when a file was to be made: open it again before the next.
   var isDirectoryGone = false
   var directoryRetryAt: UInt64 = 0
@@ -175,7 +178,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     encoder = Encoder(timestamps: configuration.timestamps, boundaries: configuration.boundaries)
     writesReceiveBuffers =
       !configuration.timestamps && !configuration.boundaries && configuration.maxRecordingBytes == .max
-    gatheredWriteBytes = min(512 << 10, 8 * bufferBytes)
+    gatheredWriteBytes = min(Limits.gatheredWriteBytes, Limits.gatheredWriteBuffers * bufferBytes)
     fileName = FileName(processID: environment.processID, addressInName: configuration.addressInName)
     var serverPath = ""
     if case .unix(let path) = configuration.connect.target { serverPath = path }
@@ -223,6 +226,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// Prepares the first operations.
   mutating func start() {
     clock.set(ring.now())
+    if environment.directory >= 0 { isDirectoryInMemory = ring.answersAtOnce(environment.directory) }
     if environment.signals >= 0 { ring.read(environment.signals, signalBytes, token: Token(.signal)) }
     if environment.wake >= 0 { ring.read(environment.wake, wakeBytes, token: Token(.wake)) }
     armAccepts()

@@ -57,6 +57,9 @@ struct RecordingFile {
   /// none are, both are the largest number.
   var writingFrom = UInt64.max
   var writingTo = UInt64.max
+  /// Spans that are being written and were sent meanwhile: they left the flow's queue, so that nothing behind them is
+  /// kept. `base` is the place in the stream of the first.
+  var writingSent = SpanTable.Queue()
 
   /// When the oldest staged byte came (monotonic nanoseconds), and the neighbours in the list of files to be flushed.
   var dirtySince: UInt64 = 0

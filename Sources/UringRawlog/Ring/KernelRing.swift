@@ -12,7 +12,7 @@ struct KernelRing: Ring, ~Copyable {
     static let multishotReceive = Features(rawValue: 2)
     /// A multishot receive ends after so many bytes (kernel 6.17).
     static let receiveCap = Features(rawValue: 4)
-    /// Files are created, and small closing blocks written, in the loop itself where the file system is prompt.
+    /// Files of a file system in memory are created and written in the loop itself.
     static let filesInLoop = Features(rawValue: 8)
 
     /// Names as in `URING_RAWLOG_WITHOUT=bundles,multishot,loop-files`; unknown ones are nil.
@@ -32,7 +32,6 @@ struct KernelRing: Ring, ~Copyable {
   /// Addresses, paths, vectors and message headers of operations that were prepared but not yet submitted.
   private let arena: UnsafeMutableRawPointer
   private var arenaUsed = 0
-  private var promptness = FilePromptness()
 
   /// - Throws: the error of io_uring_setup(2) or io_uring_register(2); `RingAvailability` explains it to the user.
   static func make(
@@ -208,7 +207,6 @@ struct KernelRing: Ring, ~Copyable {
   }
 
   mutating func write(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64, token: Token) {
-    promptness.handedOver(token) { Self.nanoseconds() }
     let entry = next(uring_op_write, file, token)
     uring_set_address(entry, bytes.baseAddress, UInt32(bytes.count), UInt64(bitPattern: offset))
   }
@@ -229,28 +227,23 @@ struct KernelRing: Ring, ~Copyable {
   }
 
   mutating func open(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32, token: Token) {
-    promptness.handedOver(token) { Self.nanoseconds() }
     let entry = next(uring_op_openat, directory, token, path: path)
     uring_set_operation_flags(entry.submission, UInt32(bitPattern: flags))
     uring_set_address(entry.submission, entry.path, mode, 0)
   }
 
+  func answersAtOnce(_ directory: Int32) -> Bool {
+    features.contains(.filesInLoop) && uring_is_in_memory(directory) != 0
+  }
+
   mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32? {
-    guard promptness.isShown, features.contains(.filesInLoop) else { return nil }
-    let begin = Self.nanoseconds()
     let descriptor = uring_openat(directory, path, flags, mode)
-    let result = descriptor < 0 ? -errno : descriptor
-    promptness.took(Self.nanoseconds() &- begin)
-    return result
+    return descriptor < 0 ? -errno : descriptor
   }
 
   mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32? {
-    guard promptness.isShown, features.contains(.filesInLoop) else { return nil }
-    let begin = Self.nanoseconds()
     let count = pwritev(file, vectors.baseAddress, Int32(vectors.count), off_t(offset))
-    let result = count < 0 ? -errno : Int32(truncatingIfNeeded: count)
-    promptness.took(Self.nanoseconds() &- begin)
-    return result
+    return count < 0 ? -errno : Int32(truncatingIfNeeded: count)
   }
 
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
@@ -305,17 +298,7 @@ struct KernelRing: Ring, ~Copyable {
   }
 
   mutating func takeCompletions(into taken: UnsafeMutableBufferPointer<Completion>) -> Int {
-    let count = Int(uring_take_completions(ring, taken.baseAddress, UInt32(taken.count)))
-    if promptness.timedToken != 0 { lookForTimed(taken, count) }
-    return count
-  }
-
-  @inline(never)
-  private mutating func lookForTimed(_ taken: UnsafeMutableBufferPointer<Completion>, _ count: Int) {
-    for place in 0..<count where taken[place].token.rawValue == promptness.timedToken {
-      promptness.timedEnded(at: Self.nanoseconds())
-      return
-    }
+    Int(uring_take_completions(ring, taken.baseAddress, UInt32(taken.count)))
   }
 
   // MARK: Calls beside the ring

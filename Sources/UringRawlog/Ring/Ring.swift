@@ -42,8 +42,10 @@ protocol Ring: ~Copyable {
   mutating func write(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64, token: Token)
   mutating func read(_ file: Int32, _ bytes: UnsafeMutableRawBufferPointer, token: Token)
   mutating func open(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32, token: Token)
-  /// Creates a file here and now: its descriptor or a negative error number. Nil, and nothing done, where that might
-  /// stall the loop: then `open` does it.
+  /// Files in a directory never wait for a device: its file system is in memory.
+  func answersAtOnce(_ directory: Int32) -> Bool
+  /// Creates a file here and now, in such a directory: its descriptor or a negative error number. Nil, and nothing done,
+  /// when it cannot be done so: then `open` does it.
   mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32?
   /// The same for a small write: the bytes written or a negative error number.
   mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32?

@@ -93,6 +93,18 @@ struct SpanTable: ~Copyable {
     return release(span)
   }
 
+  /// Moves the first span of a queue to the end of another list.
+  mutating func moveFirst(from queue: inout Queue, to list: inout Queue) {
+    let span = queue.head
+    if list.head < 0 { list.base = queue.base }
+    queue.base &+= UInt64(truncatingIfNeeded: self[span].count)
+    queue.head = self[span].next
+    if queue.head < 0 { queue.tail = -1 }
+    // Whoever looks for buffers that slow peers keep must not find it.
+    self[span].owner = -1
+    link(span, to: &list)
+  }
+
   @inline(__always)
   private mutating func release(_ span: Int32) -> Int {
     if isReceiveBuffer(span) {
