@@ -219,7 +219,8 @@ extension RelayLoop where R: ~Copyable {
     sessions[flow.slot].fileOperations += 1
     ring.write(
       sessions[file: flow].descriptor, UnsafeMutableBufferPointer(rebasing: vectors[..<count]),
-      offset: Int64(sessions[file: flow].fileBytes), token: token(flow.direction == .in ? .writeIn : .writeOut, flow.slot))
+      offset: Int64(sessions[file: flow].fileBytes),
+      token: token(flow.direction == .in ? .writeIn : .writeOut, flow.slot))
   }
 
   /// What a write of receive buffers took, or why it failed.
