@@ -25,7 +25,7 @@ let package = Package(
       dependencies: ["CLibUring"],
       swiftSettings: swiftSettings
     ),
-    .target(name: "CBench"),
+    .target(name: "CBench", linkerSettings: [.linkedLibrary("uring")]),
     .target(
       name: "Benchmarks",
       dependencies: ["CBench", "UringRawlog"],

@@ -15,7 +15,7 @@ struct Baseline {
   static func tolerance(_ workload: String) -> Double {
     switch Workload(rawValue: workload) {
     case .mail, .churn, .idle: sessionTolerance
-    case .bulk, .bulk16, .pingpong, nil: tolerance
+    case .bulk, .bulk16, .pingpong, .sizes, nil: tolerance
     }
   }
 

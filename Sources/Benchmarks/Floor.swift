@@ -8,13 +8,15 @@ enum Floor {
   /// How many directories are tried for one in which files are created as fast as usual.
   static let attempts = 24
   private static let probes = 16
-  /// Creating an empty file takes 10 to 25 microseconds where nothing is the matter.
-  private static let slowNanoseconds: UInt64 = 60_000
+  /// Creating an empty file takes 8 to 15 microseconds where nothing is the matter, and ten to a hundred times as much
+  /// where something is.
+  static let quickNanoseconds: UInt64 = 15_000
+  static let slowNanoseconds: UInt64 = 60_000
 
-  /// Whether files are slow to create here. ext4 takes no inode that was freed in the last minutes, and looks at each
-  /// of them anew for every file: where many were removed, creating one costs up to a hundred times as much. That says
-  /// nothing about a relay, and another directory is likely to lie elsewhere.
-  static func isSlowToCreate(in directory: String) throws(BenchError) -> Bool {
+  /// What creating a file costs in a directory, in nanoseconds. ext4 takes no inode that was freed in the last minutes,
+  /// and looks at each of them anew for every file: where many were removed, creating one costs up to a hundred times as
+  /// much. That says nothing about a relay, and another directory is likely to lie elsewhere.
+  static func creation(in directory: String) throws(BenchError) -> UInt64 {
     var fastest = UInt64.max
     // The fastest of some: a single one may be disturbed by others.
     for number in 0..<probes {
@@ -25,7 +27,7 @@ enum Floor {
       close(file)
       fastest = min(fastest, ownCPUNanoseconds() - begin)
     }
-    return fastest > slowNanoseconds
+    return fastest
   }
 
   /// - Parameter sizes: the size of each file.

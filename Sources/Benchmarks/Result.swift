@@ -97,6 +97,16 @@ public struct BenchResult: Codable, Sendable {
     }
   }
 
+  /// What messages of one size cost, each way the median.
+  public struct MessageSize: Codable, Sendable {
+    public var bytes: Int
+    public var plain_cpu_ns: Double
+    public var recorded_cpu_ns: Double
+    /// Recorded over plain, repetition by repetition.
+    public var ratio: Double
+    public var floor_ns: Double
+  }
+
   /// Private memory of one connection that says nothing, in bytes.
   public struct Idle: Codable, Sendable {
     public var name: String
@@ -126,6 +136,7 @@ public struct BenchResult: Codable, Sendable {
   public var command: String
   public var machine: Machine
   public var workloads: [Figure]
+  public var message_sizes: [MessageSize]?
   public var idle: [Idle]?
   public var peers: [Peer]
 }

@@ -61,14 +61,17 @@ final class Runner {
   }
 
   private func freshDirectory(_ kind: String, in parent: String? = nil) throws(BenchError) -> String {
-    var path = ""
-    for _ in 0..<Floor.attempts {
+    var best = (path: "", nanoseconds: UInt64.max)
+    for attempt in 1... {
       directoryCount += 1
-      path = "\(parent ?? directory)/\(directoryCount)-\(kind)"
+      let path = "\(parent ?? directory)/\(directoryCount)-\(kind)"
       guard mkdir(path, 0o700) == 0 else { throw BenchError("cannot make '\(path)'", errno) }
-      if try !Floor.isSlowToCreate(in: path) { break }
+      let nanoseconds = try Floor.creation(in: path)
+      if nanoseconds < best.nanoseconds { best = (path, nanoseconds) }
+      if best.nanoseconds <= Floor.quickNanoseconds || attempt >= Floor.attempts { break }
+      if best.nanoseconds <= Floor.slowNanoseconds, attempt >= Floor.attempts / 3 { break }
     }
-    return path
+    return best.path
   }
 
   // MARK: The run
@@ -79,11 +82,13 @@ final class Runner {
       machine: machine, workloads: [], peers: [])
     let wanted =
       configuration.workloads.isEmpty
-      ? Workload.allCases.filter { $0 != .idle || extent == .full } : configuration.workloads
+      ? Workload.allCases.filter { $0 != .idle && $0 != .sizes || extent == .full } : configuration.workloads
     for peer in peers { Progress.say("peer: \(peer.name) (\(peer.version))") }
     for workload in wanted {
       if workload == .idle {
         result.idle = try measureIdle()
+      } else if workload == .sizes {
+        result.message_sizes = try measureSizes()
       } else {
         let (figure, rows) = try measure(workload)
         result.workloads.append(figure)
@@ -109,6 +114,7 @@ final class Runner {
     case .bulk where isThorough, .bulk16 where isThorough:
       subjects.append(OwnRelay.stamped())
       subjects += ["splice", "auto"].map(OwnRelay.relaying)
+      if workload == .bulk { subjects.append(SpliceRelay.subject()) }
     case .mail where isThorough, .churn where isThorough:
       if memoryDirectory != nil { subjects.append(OwnRelay.recordedInMemory()) }
     default: break
@@ -128,7 +134,7 @@ final class Runner {
         let place = (offset + repetition) % subjects.count
         let subject = subjects[place]
         Progress.show("\(workload.rawValue): repetition \(repetition + 1) of \(extent.repetitions), \(subject.name)")
-        if subject.role == .peer {
+        if subject.role == .peer || subject.role == .control {
           // Somebody else's failure costs its own row, and nothing else.
           guard !failed.contains(subject.name) else { continue }
           do {
@@ -166,10 +172,11 @@ final class Runner {
     }
     var rows: [BenchResult.Peer] = []
     let inMemory = subjects.firstIndex { $0.name == OwnRelay.inMemoryName }.map { samples[$0] }
+    takeOffControls(subjects, &samples)
     for (place, subject) in subjects.enumerated() where !failed.contains(subject.name) {
       let cost = cost(samples[place])
       switch subject.role {
-      case .plain, .recorded: break
+      case .plain, .recorded, .control: break
       case .variant:
         let ratios = zip(samples[place], plain).map { $0.cpu / $1.cpu }
         figure.variants =
@@ -199,6 +206,21 @@ final class Runner {
     return (figure, rows)
   }
 
+  private func takeOffControls(_ subjects: [Subject], _ samples: inout [[Sample]]) {
+    for (place, subject) in subjects.enumerated() {
+      guard let name = subject.control, let control = subjects.firstIndex(where: { $0.name == name }),
+        !failed.contains(name)
+      else {
+        // Without its control a peer has no figure.
+        if subject.control != nil { failed.insert(subject.name) }
+        continue
+      }
+      for (repetition, other) in samples[control].enumerated() where repetition < samples[place].count {
+        samples[place][repetition].cpu -= other.cpu
+      }
+    }
+  }
+
   private func cost(_ samples: [Sample]) -> BenchResult.Cost {
     BenchResult.Cost(
       cpuNanoseconds: Statistics.median(samples.map(\.cpu)), perSecond: Statistics.median(samples.map(\.perSecond)),
@@ -217,7 +239,8 @@ final class Runner {
 
   // MARK: One repetition
 
-  private func measure(_ subject: Subject, _ load: Load) throws(BenchError) -> Sample {
+  /// - Parameter units: how many, when not as many as the workload has.
+  private func measure(_ subject: Subject, _ load: Load, units wanted: Int? = nil) throws(BenchError) -> Sample {
     try Interrupt.check()
     let workload = load.workload
     let files = try freshDirectory(
@@ -227,19 +250,19 @@ final class Runner {
     defer { running.process.end() }
     let share = { (units: Int) in max(1, Int(Double(units) * subject.share)) }
     // A subject that forks is measured from its start, children and all.
-    let atStart = subject.forks ? running.used : 0
+    let atStart = subject.forks ? try running.used() : 0
     let round = { (units: Int) throws(BenchError) -> Load.Outcome in
       subject.isServer
         ? try load.run(port: running.port, units: share(units))
         : try load.checked(port: running.port, units: share(units))
     }
-    let warm = try round(workload.warmUpUnits(extent))
+    let warm = try round(wanted.map { max(1, $0 / 4) } ?? workload.warmUpUnits(extent))
     var sessions = warm.in.streams
     try waitUntilQuiet(running, sessions: sessions)
     try warmMemory(workload, near: files)
     let before = Set(running.recordings?.files() ?? [])
-    let begin = subject.forks ? atStart : running.used
-    let outcome = try round(workload.units(extent))
+    let begin = subject.forks ? atStart : try running.used()
+    let outcome = try round(wanted ?? workload.units(extent))
     sessions += outcome.in.streams
     try waitUntilQuiet(running, sessions: sessions)
     let end: UInt64
@@ -247,7 +270,7 @@ final class Runner {
       running.process.end()
       end = running.process.usedNanoseconds
     } else {
-      end = running.used
+      end = try running.used()
     }
     running.process.end()
     let units = subject.forks ? outcome.units + warm.units : outcome.units
@@ -275,11 +298,10 @@ final class Runner {
   /// Makes the system touch as much memory as a repetition's files will need, and gives it back: a page that a virtual
   /// machine's host must supply first costs several times as much as filling it.
   private func warmMemory(_ workload: Workload, near files: String) throws(BenchError) {
-    guard workload == .bulk || workload == .bulk16 else { return }
     let scratch = files + "-scratch"
     guard mkdir(scratch, 0o700) == 0 else { throw BenchError("cannot make '\(scratch)'", errno) }
     defer { FileSystem.remove(scratch) }
-    _ = try Floor.measure([workload.units(extent) / 4 * 5], in: scratch)
+    _ = try Floor.measure([workload.recordedBytes(extent) / 4 * 5], in: scratch)
   }
 
   /// Waits until all that belongs to so many sessions is done: recordings written, index lines too.
@@ -300,6 +322,33 @@ final class Runner {
     }
   }
 
+  // MARK: Messages of several sizes
+
+  private func measureSizes() throws(BenchError) -> [BenchResult.MessageSize] {
+    var rows: [BenchResult.MessageSize] = []
+    for bytes in Workload.messageSizes {
+      let load = try Load(.sizes, messageBytes: bytes)
+      let units = Workload.sizes.units(extent, messageBytes: bytes)
+      var plain: [Double] = []
+      var recorded: [Double] = []
+      var floors: [Double] = []
+      for repetition in 0..<min(extent.repetitions, 7) {
+        Progress.show("messages of \(bytes) bytes: repetition \(repetition + 1)")
+        plain.append(try measure(OwnRelay.plain(), load, units: units).cpu)
+        let sample = try measure(OwnRelay.recorded(), load, units: units)
+        recorded.append(sample.cpu)
+        let files = try freshDirectory("floor")
+        floors.append(Double(try Floor.measure(sample.sizes, in: files)) / Double(sample.units))
+      }
+      let row = BenchResult.MessageSize(
+        bytes: bytes, plain_cpu_ns: Statistics.median(plain), recorded_cpu_ns: Statistics.median(recorded),
+        ratio: Statistics.median(zip(recorded, plain).map { $0 / $1 }), floor_ns: Statistics.median(floors))
+      Progress.say("messages of \(bytes) bytes: recorded / plain \(Table.ratio(row.ratio))")
+      rows.append(row)
+    }
+    return rows
+  }
+
   // MARK: Idle connections
 
   private func measureIdle() throws(BenchError) -> [BenchResult.Idle] {
@@ -311,23 +360,26 @@ final class Runner {
       let running = try subject.start(load.serverPort, try freshDirectory(subject.name.replacing(" ", with: "-")))
       // What the first connections need once and for all is no part of it.
       try load.hold(port: running.port, count: Workload.idle.warmUpUnits(extent))
-      sleep(1)
-      let before = running.privateBytes
+      let before = try settledBytes(running)
       try load.hold(port: running.port, count: Workload.idle.warmUpUnits(extent) + count)
-      var bytes = running.privateBytes
-      // Memory that a moment of work needed is given back after some seconds.
-      for _ in 0..<(extent == .tiny ? 1 : 13) {
-        try Interrupt.check()
-        sleep(1)
-        bytes = min(bytes, running.privateBytes)
-        if running.index == nil { break }
-      }
+      let bytes = try settledBytes(running)
       try load.release()
       running.process.end()
       rows.append(
-        BenchResult.Idle(name: subject.name, bytes: Double(bytes - before) / Double(count), connections: count))
+        BenchResult.Idle(name: subject.name, bytes: Double(max(0, bytes - before)) / Double(count), connections: count))
     }
     return rows
+  }
+
+  /// What a subject keeps: memory that a moment of work needed is given back after some seconds.
+  private func settledBytes(_ running: RunningSubject) throws(BenchError) -> Int {
+    var bytes = Int.max
+    for _ in 0..<(extent == .tiny || running.index == nil ? 1 : 12) {
+      try Interrupt.check()
+      sleep(1)
+      bytes = min(bytes, running.privateBytes)
+    }
+    return bytes
   }
 }
 

@@ -55,6 +55,16 @@ enum Table {
           + "the load alone: \(rate(figure.loadPerSecond, figure.unit)); checksum \(figure.checksum)"
       ])
     }
+    if let sizes = result.message_sizes {
+      rows.append([])
+      rows.append(["message size", "plain", "recorded", "to plain", "adds", "bare files"])
+      for row in sizes {
+        rows.append([
+          "\(row.bytes) bytes", cost(row.plain_cpu_ns, "message"), cost(row.recorded_cpu_ns, "message"), ratio(row.ratio),
+          cost(row.recorded_cpu_ns - row.plain_cpu_ns, "message"), cost(row.floor_ns, "message"),
+        ])
+      }
+    }
     if let idle = result.idle {
       rows.append([])
       rows.append(["idle", "private memory a session"])

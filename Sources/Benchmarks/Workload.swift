@@ -8,15 +8,17 @@ public enum Workload: String, CaseIterable, Sendable {
   case pingpong
   /// IMAP-like sessions, 200 at a time.
   case mail
-  /// Connect, five short lines, close; 50 at a time.
+  /// Connect, five short lines and their answers, close; 50 at a time.
   case churn
+  /// As pingpong, with messages of several sizes.
+  case sizes
   /// Connections that say nothing: memory, not time.
   case idle
 
   public var unit: String {
     switch self {
     case .bulk, .bulk16: "byte"
-    case .pingpong: "message"
+    case .pingpong, .sizes: "message"
     case .mail, .churn, .idle: "session"
     }
   }
@@ -26,7 +28,7 @@ public enum Workload: String, CaseIterable, Sendable {
     switch self {
     case .bulk: 1
     case .bulk16: 16
-    case .pingpong: 100
+    case .pingpong, .sizes: 100
     case .mail: 200
     case .churn: 50
     case .idle: 1000
@@ -49,13 +51,37 @@ public enum Workload: String, CaseIterable, Sendable {
     case (.churn, .full): 4_000
     case (.churn, .quick): 2_000
     case (.churn, .tiny): 100
+    case (.sizes, .full), (.sizes, .quick): 20_000
+    case (.sizes, .tiny): 400
     case (.idle, .full), (.idle, .quick): 2_000
     case (.idle, .tiny): 50
     }
   }
 
+  /// About what the files of one repetition take of memory, in bytes: no file takes less than a page.
+  func recordedBytes(_ extent: Extent) -> Int {
+    switch self {
+    case .bulk, .bulk16: units(extent)
+    case .pingpong: units(extent) * 64
+    case .mail: units(extent) * (40 << 10)
+    case .churn: units(extent) * (8 << 10)
+    case .sizes: 128 << 20
+    case .idle: 0
+    }
+  }
+
+  /// Bytes in a message, where several sizes are measured, and as many messages of each as are 128 MiB at the most.
+  static let messageSizes = [64, 256, 1024, 4096, 16384, 65536]
+  func units(_ extent: Extent, messageBytes: Int) -> Int { min(units(extent), (128 << 20) / messageBytes) }
+
   /// What runs before the measured part, so that memory, files and branch predictors are warm.
-  func warmUpUnits(_ extent: Extent) -> Int { max(units(extent) / 4, 1) }
+  func warmUpUnits(_ extent: Extent) -> Int {
+    switch self {
+    case .bulk, .bulk16, .pingpong, .sizes, .idle: max(units(extent) / 4, 1)
+    // Hundreds of sessions at a time: each must have had its memory once.
+    case .mail, .churn: max(units(extent) / 2, 1)
+    }
+  }
 
   /// Ratios whose middle half spreads wider than this, relative to their median, are no figure.
   static let spreadAllowed = 0.15

@@ -23,7 +23,7 @@ struct BenchCommand: ParsableCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Only this: bulk, bulk16, pingpong, mail, churn or idle. May be given more than once. (default: all)",
+      "Only this: bulk, bulk16, pingpong, mail, churn, sizes or idle. May be given more than once. (default: all)",
       valueName: "name"))
   var workload: [String] = []
 
@@ -78,14 +78,17 @@ struct BenchCommand: ParsableCommand {
 /// `bench-load`: the other processes of a benchmark. Not for users, and without the option parser: some are started
 /// once a connection.
 enum BenchLoad {
+  private static func messageBytes(_ arguments: [String]) -> Int { arguments.count > 1 ? Int(arguments[1]) ?? 64 : 64 }
+
   static func run(_ arguments: ArraySlice<String>) -> Never {
     do throws(BenchError) {
       let rest = Array(arguments.dropFirst())
       switch (arguments.first, rest.first.flatMap(Workload.init)) {
-      case ("serve", let workload?): try LoadServer.run(workload)
+      case ("serve", let workload?): try LoadServer.run(workload, messageBytes: messageBytes(rest))
       case ("serve-one", let workload?): try LoadServer.serveOne(workload)
-      case ("drive", let workload?): try LoadClient.run(workload)
+      case ("drive", let workload?): try LoadClient.run(workload, messageBytes: messageBytes(rest))
       case ("accept", _) where !rest.isEmpty: try LoadAcceptor.run(rest)
+      case ("splice-relay", _): try SpliceRelay.run(server: rest.first.flatMap { UInt16($0) } ?? 0)
       case ("hold", _) where !rest.isEmpty: throw LoadProcess.become(rest)
       default: Program.end(.usage, "bench-load is a part of 'uring-rawlog bench'")
       }

@@ -108,8 +108,8 @@ struct FaultyRing: Ring, ~Copyable {
   mutating func connect(_ socket: Int32, to address: UnsafePointer<SocketAddress>, token: Token) {
     inner.connect(socket, to: address, token: token)
   }
-  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, token: Token) {
-    inner.receive(socket, multishot: multishot, bundle: bundle, token: token)
+  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, isQuiet: Bool, token: Token) {
+    inner.receive(socket, multishot: multishot, bundle: bundle, isQuiet: isQuiet, token: token)
   }
 
   /// The socket that a send goes to, and its bytes.
@@ -167,8 +167,8 @@ struct FaultyRing: Ring, ~Copyable {
   mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32? {
     inner.openNow(directory, path, flags: flags, mode: mode)
   }
-  mutating func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64) -> Int32? {
-    inner.writeNow(file, bytes, offset: offset)
+  mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32? {
+    inner.writeNow(file, vectors, offset: offset)
   }
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     inner.unlink(directory, path, token: token)

@@ -24,7 +24,7 @@ struct SimulatedRing: Ring, ~Copyable {
   mutating func connect(_ socket: Int32, to address: UnsafePointer<SocketAddress>, token: Token) {
     submit(.connect, socket, token)
   }
-  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, token: Token) {
+  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, isQuiet: Bool, token: Token) {
     submit(.receive(multishot: multishot, bundle: bundle), socket, token)
   }
   mutating func send(_ socket: Int32, _ bytes: UnsafeRawBufferPointer, token: Token) {
@@ -51,8 +51,9 @@ struct SimulatedRing: Ring, ~Copyable {
     precondition(flags == O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC && mode == 0o600)
     return world.now(.open(path: String(cString: path)), directory)
   }
-  mutating func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64) -> Int32? {
-    world.now(.write([bytes], offset: offset), file)
+  mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32? {
+    let pieces = vectors.map { UnsafeRawBufferPointer(start: $0.iov_base, count: $0.iov_len) }
+    return world.now(.write(pieces, offset: offset), file)
   }
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     submit(.unlink(path: String(cString: path)), directory, token)

@@ -6,10 +6,11 @@ final class Load {
   let serverPort: UInt16
   private var serverCPU = 0.0
 
-  init(_ workload: Workload) throws(BenchError) {
+  init(_ workload: Workload, messageBytes: Int = 64) throws(BenchError) {
     self.workload = workload
-    server = try ChildProcess([ownProgram, "bench-load", "serve", workload.rawValue], reads: .standardOutput)
-    client = try ChildProcess([ownProgram, "bench-load", "drive", workload.rawValue], reads: .standardOutput)
+    let arguments = [workload.rawValue, "\(messageBytes)"]
+    server = try ChildProcess([ownProgram, "bench-load", "serve"] + arguments, reads: .standardOutput)
+    client = try ChildProcess([ownProgram, "bench-load", "drive"] + arguments, reads: .standardOutput)
     guard let line = try server.line(), line.hasPrefix("port "), let port = UInt16(line.dropFirst(5)),
       try client.line() == "ready"
     else { throw BenchError("the load does not start") }

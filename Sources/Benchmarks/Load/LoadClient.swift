@@ -7,6 +7,7 @@ import Glibc
 /// them (`held`) until `release`.
 public struct LoadClient: ~Copyable {
   private let workload: Workload
+  private let messageBytes: Int
   private let poller: Poller
   private let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
   private var slots: [Conversation?] = []
@@ -20,10 +21,10 @@ public struct LoadClient: ~Copyable {
   private var latencies: [UInt32] = []
   private var failure: String?
 
-  public static func run(_ workload: Workload) throws(BenchError) {
+  public static func run(_ workload: Workload, messageBytes: Int) throws(BenchError) {
     signal(SIGPIPE, SIG_IGN)
     raiseDescriptorLimit()
-    var client = try LoadClient(workload)
+    var client = try LoadClient(workload, messageBytes)
     var commands = LineReader(STDIN_FILENO)
     LoadServer.say("ready")
     while let line = try commands.next() {
@@ -41,8 +42,9 @@ public struct LoadClient: ~Copyable {
     }
   }
 
-  private init(_ workload: Workload) throws(BenchError) {
+  private init(_ workload: Workload, _ messageBytes: Int) throws(BenchError) {
     self.workload = workload
+    self.messageBytes = messageBytes
     poller = try Poller()
   }
 
@@ -61,11 +63,11 @@ public struct LoadClient: ~Copyable {
     let done: Int
     let script: Script
     switch workload {
-    case .bulk, .bulk16, .pingpong:
+    case .bulk, .bulk16, .pingpong, .sizes:
       sessions = workload.connections
       let share = units / sessions
-      script = Script.make(workload, unitsPerConnection: share)
-      done = workload == .pingpong ? max(share / 2, 1) * 2 * sessions : share * sessions
+      script = Script.make(workload, unitsPerConnection: share, messageBytes: messageBytes)
+      done = workload == .pingpong || workload == .sizes ? max(share / 2, 1) * 2 * sessions : share * sessions
     case .mail, .churn, .idle:
       sessions = units
       script = Script.make(workload, unitsPerConnection: 1)
@@ -112,7 +114,7 @@ public struct LoadClient: ~Copyable {
   private mutating func proceed(_ slot: Int, _ script: borrowing Script, _ sessions: Int) throws(BenchError) {
     guard var conversation = slots[slot] else { return }
     slots[slot] = nil
-    let isPingpong = workload == .pingpong
+    let isPingpong = workload == .pingpong || workload == .sizes
     var answers = 0
     var last: UInt64 = 0
     let outcome = conversation.advance(.client, script, scratch: scratch) {

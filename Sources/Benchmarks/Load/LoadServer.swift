@@ -6,12 +6,12 @@ import Glibc
 /// On standard output it says `port N`; on `report` on standard input it answers, when all connections are over,
 /// `report CONNECTIONS RECEIVED SENT CPU`, and begins anew. The end of standard input ends it.
 public enum LoadServer {
-  public static func run(_ workload: Workload) throws(BenchError) {
+  public static func run(_ workload: Workload, messageBytes: Int) throws(BenchError) {
     signal(SIGPIPE, SIG_IGN)
     raiseDescriptorLimit()
     let listener = try Loopback.listen()
     // Rounds without end: the client says how many there are by leaving.
-    let script = Script.make(workload, unitsPerConnection: 1 << 40)
+    let script = Script.make(workload, unitsPerConnection: 1 << 40, messageBytes: messageBytes)
     let poller = try Poller()
     let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
     defer { scratch.deallocate() }

@@ -38,8 +38,10 @@ struct Script {
   @inline(__always)
   func part(_ index: Int) -> Part { index == 0 ? greeting : round[(index - 1) % round.count] }
 
-  /// - Parameter unitsPerConnection: bytes for bulk, messages for pingpong; the others have one session a connection.
-  static func make(_ workload: Workload, unitsPerConnection: Int) -> Script {
+  /// - Parameters:
+  ///   - unitsPerConnection: bytes for bulk, messages for pingpong; the others have one session a connection.
+  ///   - messageBytes: the size of a message, for pingpong and sizes.
+  static func make(_ workload: Workload, unitsPerConnection: Int, messageBytes: Int = 64) -> Script {
     switch workload {
     case .bulk, .bulk16:
       var stream = Part(Self.lines(262_080 / 72))
@@ -47,9 +49,9 @@ struct Script {
       // Not every peer passes on that one side ended its stream, so that does not mark the end.
       stream.isOpenEnded = true
       return Script(greeting: Part(""), round: [stream, Part("done\r\n")], rounds: 1)
-    case .pingpong:
-      let request = Part("R########" + String(repeating: "q", count: 53) + "\r\n")
-      let answer = Part("A########" + String(repeating: "a", count: 53) + "\r\n")
+    case .pingpong, .sizes:
+      let request = Part("R########" + String(repeating: "q", count: messageBytes - 11) + "\r\n")
+      let answer = Part("A########" + String(repeating: "a", count: messageBytes - 11) + "\r\n")
       var script = Script(greeting: Part(""), round: [request, answer], rounds: max(unitsPerConnection / 2, 1))
       script.clientLeaves = true
       return script
@@ -57,8 +59,10 @@ struct Script {
       return Script(
         greeting: Part("220 mail.example.org ESMTP ready ########\r\n"),
         round: [
-          Part("EHLO client-########.example.net\r\n"), Part("250 mail.example.org greets you\r\n"), Part("QUIT\r\n"),
-          Part("221 2.0.0 Bye\r\n"),
+          Part("EHLO client-########.example.net\r\n"), Part("250 mail.example.org greets you\r\n"),
+          Part("MAIL FROM:<sender-########@example.net>\r\n"), Part("250 2.1.0 Ok\r\n"),
+          Part("RCPT TO:<nobody@example.org>\r\n"), Part("550 5.1.1 No such user\r\n"),
+          Part("RSET\r\n"), Part("250 2.0.0 Ok\r\n"), Part("QUIT\r\n"), Part("221 2.0.0 Bye\r\n"),
         ], rounds: 1)
     case .mail:
       return Script(

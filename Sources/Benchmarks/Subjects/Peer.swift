@@ -65,7 +65,7 @@ struct Peer {
       let usual = subject("nginx", "")
       switch workload {
       case .bulk, .bulk16: return [usual, subject("nginx, 256K buffers", "\n    proxy_buffer_size 256k;")]
-      case .pingpong, .mail, .churn, .idle: return [usual]
+      case .pingpong, .sizes, .mail, .churn, .idle: return [usual]
       }
     }
   }
@@ -75,11 +75,10 @@ struct Peer {
   private static func haproxy() throws(BenchError) -> Peer {
     let program = try find("haproxy")
     let version = try firstLine([program, "-v"])
-    @Sendable func text(_ listen: String, _ server: String, _ extra: String) -> String {
+    @Sendable func text(_ listen: String, _ server: String, _ extra: String, _ threads: String) -> String {
       """
       global
-        nbthread 1
-        maxconn 4000
+        maxconn 4000\(threads)
       defaults
         mode tcp
         timeout connect 10s
@@ -91,17 +90,20 @@ struct Peer {
 
       """
     }
-    @Sendable func subject(_ name: String, _ extra: String) -> Subject {
-      configured(name, text("PORT", "SERVER", extra)) { (listen, server, directory) in
+    @Sendable func subject(_ name: String, _ extra: String, _ threads: String) -> Subject {
+      configured(name, text("PORT", "SERVER", extra, threads)) { (listen, server, directory) in
         let path = "\(directory)/haproxy.cfg"
-        return (path, text("\(listen)", "\(server)", extra), [program, "-db", "-f", path])
+        return (path, text("\(listen)", "\(server)", extra, threads), [program, "-db", "-f", path])
       }
     }
     return Peer(name: "HAProxy", version: version) { workload in
-      let usual = subject("HAProxy", "")
+      // By default it has as many threads as there are processors.
+      let usual = subject("HAProxy", "", "")
+      let single = subject("HAProxy, 1 thread", "", "\n  nbthread 1")
       switch workload {
-      case .bulk, .bulk16: return [usual, subject("HAProxy, splice", "\n  option splice-auto")]
-      case .pingpong, .mail, .churn, .idle: return [usual]
+      case .bulk, .bulk16: return [usual, subject("HAProxy, splice", "\n  option splice-auto", "")]
+      case .pingpong, .mail, .churn: return [usual, single]
+      case .sizes, .idle: return [usual]
       }
     }
   }
@@ -142,8 +144,8 @@ struct Peer {
     let version = (try? firstLine(["dovecot", "--version"])) ?? "unknown"
     return Peer(name: "Dovecot's rawlog", version: version) { workload in
       switch workload {
-      case .mail, .churn, .bulk: [rawlog(program, workload)]
-      case .bulk16, .pingpong, .idle: []
+      case .mail, .churn, .bulk: [rawlog(program, workload), serverAlone(workload)]
+      case .bulk16, .pingpong, .sizes, .idle: []
       }
     }
   }
@@ -153,7 +155,7 @@ struct Peer {
   private static func rawlog(_ program: String, _ workload: Workload) -> Subject {
     let configuration =
       "HOME=DIR \(program) SERVER, started for each connection with the socket as descriptors 0 and 1; "
-      + "what SERVER needs without it is taken off"
+      + "what SERVER needs when it is started without it is taken off"
     var subject = Subject(name: "Dovecot's rawlog", role: .peer, configuration: configuration) {
       (_, directory) throws(BenchError) in
       let log = "\(directory)/dovecot.rawlog"
@@ -166,18 +168,46 @@ struct Peer {
         chmod(directory, 0o711)
         chmod(parentDirectory(directory), 0o711)
       }
-      let process = try ChildProcess(
-        [ownProgram, "bench-load", "accept", program, ownProgram, "bench-load", "serve-one", workload.rawValue],
-        reads: .standardOutput, environment: environment)
-      guard let line = try process.line(), line.hasPrefix("port "), let port = UInt16(line.dropFirst(5)) else {
-        throw BenchError("the acceptor for the rawlog does not start")
-      }
-      return RunningSubject(process: process, port: port)
+      return try acceptor([program] + server(workload), environment)
+    }
+    subject.control = serverAloneName
+    subject.forks = true
+    subject.isServer = true
+    subject.share = workload == .churn || workload == .mail ? 0.1 : 0.5
+    return subject
+  }
+
+  private static let serverAloneName = "server of Dovecot's rawlog"
+
+  private static func serverAlone(_ workload: Workload) -> Subject {
+    var subject = Subject(name: serverAloneName, role: .control) { (_, _) throws(BenchError) in
+      try acceptor(server(workload), [])
     }
     subject.forks = true
     subject.isServer = true
     subject.share = workload == .churn || workload == .mail ? 0.1 : 0.5
     return subject
+  }
+
+  private static func server(_ workload: Workload) -> [String] {
+    [ownProgram, "bench-load", "serve-one", workload.rawValue]
+  }
+
+  private static func acceptor(_ command: [String], _ environment: [String]) throws(BenchError) -> RunningSubject {
+    let process = try ChildProcess(
+      [ownProgram, "bench-load", "accept"] + command, reads: .standardOutput, environment: environment)
+    guard let line = try process.line(), line.hasPrefix("port "), let port = UInt16(line.dropFirst(5)) else {
+      throw BenchError("the acceptor does not start")
+    }
+    let running = RunningSubject(process: process, port: port)
+    running.meter = { () throws(BenchError) in
+      try process.tell("used")
+      guard let line = try process.line(), line.hasPrefix("used "), let used = UInt64(line.dropFirst(5)) else {
+        throw BenchError("the acceptor does not say what was used")
+      }
+      return used
+    }
+    return running
   }
 
   // MARK: Starting them

@@ -10,6 +10,8 @@ struct Subject {
   var share = 1.0
   /// It forks for each connection: what a child used counts only once it ended.
   var forks = false
+  /// The name of the subject whose cost is taken off.
+  var control: String?
   /// It is the server of the load itself, with something around it.
   var isServer = false
   let start: (_ server: UInt16, _ directory: String) throws(BenchError) -> RunningSubject
@@ -20,6 +22,8 @@ struct Subject {
     /// A variant of ours: its results stand beside `recorded`.
     case variant
     case peer
+    /// What a peer would need without what is measured: taken off, and shown nowhere.
+    case control
   }
 }
 
@@ -32,7 +36,7 @@ final class RunningSubject {
   /// Ours tell in the index when a session is over, with all of its recording.
   let index: String?
   /// Nanoseconds that a subject of another shape used since it was started; nil to look at the process tree.
-  var meter: (() -> UInt64)?
+  var meter: (() throws(BenchError) -> UInt64)?
 
   init(process: ChildProcess, port: UInt16, recordings: Recordings? = nil, index: String? = nil) {
     self.process = process
@@ -42,8 +46,8 @@ final class RunningSubject {
   }
 
   /// User and system time so far, of its processes that are alive: nanoseconds.
-  var used: UInt64 {
-    if let meter { return meter() }
+  func used() throws(BenchError) -> UInt64 {
+    if let meter { return try meter() }
     return ProcessUse.tree(process.pid).reduce(0) { $0 + (ProcessUse.cpuNanoseconds($1) ?? 0) }
   }
 

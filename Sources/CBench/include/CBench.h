@@ -18,4 +18,8 @@ int bench_end_with_parent(void);
 /// Children of our children that lose their parent become ours (PR_SET_CHILD_SUBREAPER).
 int bench_adopt_orphans(void);
 
+/// Relays between two blocking sockets with IORING_OP_SPLICE through pipes of so many bytes until both have ended: 0, or
+/// a negative errno.
+int bench_splice_relay(int client, int server, int pipe_bytes);
+
 #endif

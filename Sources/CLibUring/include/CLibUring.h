@@ -45,6 +45,7 @@ static const uint32_t uring_setup_clamp = IORING_SETUP_CLAMP;
 static const uint32_t uring_setup_cqsize = IORING_SETUP_CQSIZE;
 static const uint32_t uring_feat_recvsend_bundle = IORING_FEAT_RECVSEND_BUNDLE;
 static const uint16_t uring_recvsend_bundle = IORING_RECVSEND_BUNDLE;
+static const uint16_t uring_recvsend_poll_first = IORING_RECVSEND_POLL_FIRST;
 static const uint16_t uring_recv_multishot = IORING_RECV_MULTISHOT;
 static const uint16_t uring_accept_multishot = IORING_ACCEPT_MULTISHOT;
 static const uint32_t uring_async_cancel_all = IORING_ASYNC_CANCEL_ALL;

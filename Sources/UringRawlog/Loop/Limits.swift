@@ -107,12 +107,15 @@ enum Limits {
   static let gatheredBuffers = 64
   /// Blocks gathered into one write.
   static let writeVectors = 64
-  /// A closing block that is written in the loop, where the file system is prompt, is at most so large.
+  /// Files whose flush interval is nearly over that are written in one turn.
+  static let flushesPerTurn = 16
+  /// What is written in the loop, where the file system is prompt, is at most so large.
   static let writeNowBytes = 64 << 10
   /// How many operations on files the ring must have answered promptly in a row before the loop does small ones itself,
   /// at first and at the most; and what is prompt, on the ring (waiting for its turn included) and in the loop.
   static let promptFileOperations = 32
-  static let promptFileOperationsMaximum = 8192
+  static let promptFileOperationsFactor = 8
+  static let promptFileOperationsMaximum = 1 << 20
   static let promptRingNanoseconds: UInt64 = 10_000_000
   static let promptLoopNanoseconds: UInt64 = 2_000_000
   /// One session's share of `--log-memory`.
@@ -120,7 +123,7 @@ enum Limits {
   /// The least `--log-memory`: one session's share must hold a block for each direction.
   static let logMemoryMinimum = 64 << 10
   /// Unused staging memory that is kept for the next block instead of being given back.
-  static let idleBlockBytes = 16 << 20
+  static let idleBlockBytes = 32 << 20
   /// How long nothing is staged until that is given back too.
   static let idleBlockNanoseconds: UInt64 = 5_000_000_000
   /// Gaps listed for one session; a recording with more is ended, its last gap reaching to the end.

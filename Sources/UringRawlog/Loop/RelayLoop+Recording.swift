@@ -520,13 +520,18 @@ extension RelayLoop where R: ~Copyable {
   mutating func flushDue() {
     let now = clock.now.nanoseconds
     if firstDirty >= 0, now >= sessions[file: FlowIndex(rawValue: Int(firstDirty))].dirtySince + flushAge {
+      var count = 0
       while firstDirty >= 0 {
         let flow = FlowIndex(rawValue: Int(firstDirty))
-        guard now >= sessions[file: flow].dirtySince + flushAlongAge else { break }
+        let age = now - sessions[file: flow].dirtySince
+        // A few in each turn, so that messages need not wait for hundreds of files; what is late goes at once.
+        guard age >= flushAlongAge, count < Limits.flushesPerTurn || age >= flushLateAge else { break }
+        count += 1
         removeDirty(flow)
         shrinkBlocks(flow)
         sessions[file: flow].mustFlush = true
-        write(flow)
+        writeNow(flow)
+        if sessions[file: flow].hasUnwritten { write(flow) }
       }
     }
     if isIndexReopenWanted, !index.isWriting { reopenIndex() }
@@ -700,7 +705,7 @@ extension RelayLoop where R: ~Copyable {
     case .open, .ended:
       if sessions[file: flow].isWaiting { return false }
       if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
-      writeClosingBlock(flow)
+      writeNow(flow)
       guard !sessions[file: flow].hasUnwritten else {
         sessions[file: flow].mustFlush = true
         write(flow)
@@ -710,17 +715,26 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
-  /// The last block of a short session is written in the loop, where the file system does not make it wait.
-  private mutating func writeClosingBlock(_ flow: FlowIndex) {
-    guard let block = sessions[file: flow].first, block == sessions[file: flow].last,
-      !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
-      sessions[file: flow].stagedBytes <= Limits.writeNowBytes,
-      let result = ring.writeNow(
-        sessions[file: flow].descriptor, block.unwritten, offset: Int64(sessions[file: flow].fileBytes))
+  /// Writes the little that is staged in the loop, where the file system does not make it wait; elsewhere nothing
+  /// happens.
+  private mutating func writeNow(_ flow: FlowIndex) {
+    guard sessions[file: flow].state == .open || sessions[file: flow].state == .ended, !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
+      sessions[file: flow].stagedBytes <= Limits.writeNowBytes
     else { return }
-    // As after a write on the ring: the block takes no more bytes, and what a short write left is written there.
+    var count = 0
+    var block = sessions[file: flow].first
+    while let current = block, count < Limits.writeVectors {
+      vectors[count] = current.vector
+      count += 1
+      block = current.header.pointee.next
+    }
+    guard count > 0,
+      let result = ring.writeNow(
+        sessions[file: flow].descriptor, UnsafeMutableBufferPointer(rebasing: vectors[..<count]),
+        offset: Int64(sessions[file: flow].fileBytes))
+    else { return }
+    // As after a write on the ring: the blocks take no more bytes. What a short write left follows there.
     finishGathering(flow, isAll: true)
-    sessions[file: flow].mustFlush = true
     noteWritten(flow, result)
   }
 

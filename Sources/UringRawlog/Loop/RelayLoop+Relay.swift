@@ -236,7 +236,7 @@ extension RelayLoop where R: ~Copyable {
       || !memoryWaiting.isEmpty && sessions[file: flow].isRecording
     ring.receive(
       socket(flow.slot, flow.source), multishot: !isUnix(flow.slot, flow.source) && !isCautious,
-      bundle: !isCautious, token: receiveToken(flow))
+      bundle: !isCautious, isQuiet: sessions[flow: flow].received == 0, token: receiveToken(flow))
   }
 
   /// Hands everything that waits to the socket in one send.

@@ -73,6 +73,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// A file's age, in nanoseconds, at which a turn is woken for it, and the age from which it then goes along.
   let flushAge: UInt64
   let flushAlongAge: UInt64
+  /// The age from which on all are written in one turn.
+  let flushLateAge: UInt64
 
   var accepting: [Accepting]
   /// Accepted connections for which there was no room any more: descriptor, and listener in the low 16 bits.
@@ -183,6 +185,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     }
     sessionShare = configuration.logMemoryBytes / Limits.sessionShareOfLogMemory
     flushAge = configuration.flushNanoseconds / 4 * 3
+    flushLateAge = configuration.flushNanoseconds / 8 * 7
     flushAlongAge = configuration.flushNanoseconds / 2
     accepting = Array(repeating: .off, count: environment.listeners.count)
     batch = .allocate(capacity: Limits.completionsTaken)

@@ -175,7 +175,7 @@ struct RehearsalRing: Ring, ~Copyable {
   }
 
   @inline(never)
-  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, token: Token) {
+  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, isQuiet: Bool, token: Token) {
     precondition(multishot && receives[Int(socket)] == 0, "one multishot receive a socket")
     receives[Int(socket)] = token.rawValue
   }
@@ -247,7 +247,7 @@ struct RehearsalRing: Ring, ~Copyable {
 
   // What both ways cost here is the loop's own work; the way over the ring is the longer one.
   mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32? { nil }
-  mutating func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64) -> Int32? { nil }
+  mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32? { nil }
 
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     preconditionFailure("every name is free")

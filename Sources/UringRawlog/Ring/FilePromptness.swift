@@ -3,7 +3,7 @@
 /// A small write or the creation of a file costs less in the loop itself than handed to one of the kernel's workers, but
 /// a disk that is busy would hold up every session with it. So the loop does them itself only after a run of such
 /// operations on the ring was answered promptly, one of which is timed at a time; and one that was slow in the loop
-/// sends all of them back to the ring, until a run twice as long was prompt.
+/// sends all of them back to the ring, until a much longer run was prompt.
 struct FilePromptness {
   /// Operations timed on the ring that must be prompt before the loop does any itself.
   private var needed = Limits.promptFileOperations
@@ -40,6 +40,6 @@ struct FilePromptness {
     guard nanoseconds > Limits.promptLoopNanoseconds else { return }
     isShown = false
     prompt = 0
-    needed = min(needed * 2, Limits.promptFileOperationsMaximum)
+    needed = min(needed * Limits.promptFileOperationsFactor, Limits.promptFileOperationsMaximum)
   }
 }

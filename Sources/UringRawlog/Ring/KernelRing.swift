@@ -172,7 +172,7 @@ struct KernelRing: Ring, ~Copyable {
   }
 
   @inline(__always)
-  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, token: Token) {
+  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, isQuiet: Bool, token: Token) {
     let entry = next(uring_op_recv, socket, token)
     uring_set_buffer_group(entry, BufferRing.group)
     var priority: UInt16 = 0
@@ -181,6 +181,8 @@ struct KernelRing: Ring, ~Copyable {
       if features.contains(.receiveCap) { uring_set_receive_cap(entry, UInt32(Limits.receiveBytesPerArming)) }
     }
     if bundle && features.contains(.bundles) { priority |= uring_recvsend_bundle }
+    // Do not look first where nothing is expected: wait to be told (kernel 5.19).
+    if isQuiet { priority |= uring_recvsend_poll_first }
     uring_set_priority(entry, priority)
   }
 
@@ -242,10 +244,10 @@ struct KernelRing: Ring, ~Copyable {
     return result
   }
 
-  mutating func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64) -> Int32? {
+  mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32? {
     guard promptness.isShown, features.contains(.filesInLoop) else { return nil }
     let begin = Self.nanoseconds()
-    let count = pwrite(file, bytes.baseAddress, bytes.count, off_t(offset))
+    let count = pwritev(file, vectors.baseAddress, Int32(vectors.count), off_t(offset))
     let result = count < 0 ? -errno : Int32(truncatingIfNeeded: count)
     promptness.took(Self.nanoseconds() &- begin)
     return result

@@ -33,7 +33,8 @@ protocol Ring: ~Copyable {
   /// - Parameters:
   ///   - multishot: it stays armed until it is cancelled, fails, or has brought much.
   ///   - bundle: it may fill several buffers at once.
-  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, token: Token)
+  ///   - isQuiet: nothing is likely to be there yet.
+  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, isQuiet: Bool, token: Token)
   mutating func send(_ socket: Int32, _ bytes: UnsafeRawBufferPointer, token: Token)
   mutating func send(_ socket: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, token: Token)
   /// `offset` is the place in the file; -1 appends or follows the file's own position.
@@ -45,7 +46,7 @@ protocol Ring: ~Copyable {
   /// stall the loop: then `open` does it.
   mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32?
   /// The same for a small write: the bytes written or a negative error number.
-  mutating func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64) -> Int32?
+  mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32?
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token)
   mutating func close(_ descriptor: Int32, token: Token)
   /// Completes once when one of `events` (poll(2)) holds for a socket, or it failed.
@@ -101,4 +102,10 @@ struct Instant: Equatable {
   var nanoseconds: UInt64
   /// CLOCK_REALTIME, for stamps and names.
   var epochMicroseconds: Int64
+}
+
+extension Ring where Self: ~Copyable {
+  mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, token: Token) {
+    receive(socket, multishot: multishot, bundle: bundle, isQuiet: false, token: token)
+  }
 }
