@@ -100,11 +100,18 @@ public struct BenchResult: Codable, Sendable {
   /// What messages of one size cost, each way the median.
   public struct MessageSize: Codable, Sendable {
     public var bytes: Int
-    public var plain_cpu_ns: Double
-    public var recorded_cpu_ns: Double
+    public var plainNanoseconds: Double
+    public var recordedNanoseconds: Double
     /// Recorded over plain, repetition by repetition.
     public var ratio: Double
-    public var floor_ns: Double
+    public var floorNanoseconds: Double
+
+    enum CodingKeys: String, CodingKey {
+      case bytes, ratio
+      case plainNanoseconds = "plain_cpu_ns"
+      case recordedNanoseconds = "recorded_cpu_ns"
+      case floorNanoseconds = "floor_ns"
+    }
   }
 
   /// Private memory of one connection that says nothing, in bytes.
@@ -136,9 +143,14 @@ public struct BenchResult: Codable, Sendable {
   public var command: String
   public var machine: Machine
   public var workloads: [Figure]
-  public var message_sizes: [MessageSize]?
+  public var messageSizes: [MessageSize]?
   public var idle: [Idle]?
   public var peers: [Peer]
+
+  enum CodingKeys: String, CodingKey {
+    case version, program, commit, date, command, machine, workloads, idle, peers
+    case messageSizes = "message_sizes"
+  }
 }
 
 /// A number that is written as null when there is none, instead of being left out: who reads a result finds every field.

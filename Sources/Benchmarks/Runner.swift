@@ -88,7 +88,7 @@ final class Runner {
       if workload == .idle {
         result.idle = try measureIdle()
       } else if workload == .sizes {
-        result.message_sizes = try measureSizes()
+        result.messageSizes = try measureSizes()
       } else {
         let (figure, rows) = try measure(workload)
         result.workloads.append(figure)
@@ -341,8 +341,8 @@ final class Runner {
         floors.append(Double(try Floor.measure(sample.sizes, in: files)) / Double(sample.units))
       }
       let row = BenchResult.MessageSize(
-        bytes: bytes, plain_cpu_ns: Statistics.median(plain), recorded_cpu_ns: Statistics.median(recorded),
-        ratio: Statistics.median(zip(recorded, plain).map { $0 / $1 }), floor_ns: Statistics.median(floors))
+        bytes: bytes, plainNanoseconds: Statistics.median(plain), recordedNanoseconds: Statistics.median(recorded),
+        ratio: Statistics.median(zip(recorded, plain).map { $0 / $1 }), floorNanoseconds: Statistics.median(floors))
       Progress.say("messages of \(bytes) bytes: recorded / plain \(Table.ratio(row.ratio))")
       rows.append(row)
     }

@@ -55,13 +55,14 @@ enum Table {
           + "the load alone: \(rate(figure.loadPerSecond, figure.unit)); checksum \(figure.checksum)"
       ])
     }
-    if let sizes = result.message_sizes {
+    if let sizes = result.messageSizes {
       rows.append([])
       rows.append(["message size", "plain", "recorded", "to plain", "adds", "bare files"])
       for row in sizes {
         rows.append([
-          "\(row.bytes) bytes", cost(row.plain_cpu_ns, "message"), cost(row.recorded_cpu_ns, "message"), ratio(row.ratio),
-          cost(row.recorded_cpu_ns - row.plain_cpu_ns, "message"), cost(row.floor_ns, "message"),
+          "\(row.bytes) bytes", cost(row.plainNanoseconds, "message"), cost(row.recordedNanoseconds, "message"),
+          ratio(row.ratio),
+          cost(row.recordedNanoseconds - row.plainNanoseconds, "message"), cost(row.floorNanoseconds, "message"),
         ])
       }
     }

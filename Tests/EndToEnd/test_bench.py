@@ -16,7 +16,7 @@ import unittest
 from relay import PROGRAM, run, wait_until
 
 TIMED = ("bulk", "bulk16", "pingpong", "mail", "churn")
-WORKLOADS = TIMED + ("idle",)
+WORKLOADS = TIMED + ("sizes", "idle")
 UNITS = {"bulk": "byte", "bulk16": "byte", "pingpong": "message", "mail": "session", "churn": "session"}
 COST = {"cpu_ns", "per_second", "p50_us", "p99_us"}
 PEERS = ("nginx with its stream module", "HAProxy", "socat", "Dovecot's rawlog")
@@ -159,6 +159,11 @@ class Results(Bench):
                 if figure["unit"] == "byte":
                     self.assertIn("recorded -t", names)
         self.assertEqual({row["name"] for row in result["idle"]}, {"plain", "recorded"})
+        sizes = result["message_sizes"]
+        self.assertEqual(sorted({row["bytes"] for row in sizes}), [row["bytes"] for row in sizes])
+        for row in sizes:
+            self.assertAlmostEqual(row["ratio"], row["recorded_cpu_ns"] / row["plain_cpu_ns"], places=6)
+            self.assertGreater(row["floor_ns"], 0)
 
         # The table: each workload has its header, and each row has its cost, rate and ratio.
         lines = output.splitlines()
@@ -168,6 +173,8 @@ class Results(Bench):
             rows = lines[header[0] + 1:header[0] + 3]
             self.assertRegex(rows[0], r"^plain relaying +\d+\.\d+ (ns|µs) +1\.00 +\d+( MiB)?/s")
             self.assertRegex(rows[1], r"^recorded +\d+\.\d+ (ns|µs) +\d+\.\d\d +\d+( MiB)?/s")
+        for row in sizes:
+            self.assertRegex(output, rf"(?m)^{row['bytes']} bytes +\d+\.\d+ µs +\d+\.\d+ µs +\d+\.\d\d ")
         self.assertRegex(output, r"(?m)^idle +private memory a session$")
         for line in lines:
             self.assertEqual(line, line.rstrip())

@@ -440,8 +440,9 @@ import Testing
   private static func take(_ endings: [String], in directory: String) throws -> Set<String> {
     var clock = Clock()
     var names: Set<String> = []
-    for second in 0..<120 {
-      clock.set(Instant(nanoseconds: 0, epochMicroseconds: (Int64(time(nil)) + Int64(second)) * 1_000_000))
+    let begin = Int64(time(nil))
+    for second in begin..<begin + 120 {
+      clock.set(Instant(nanoseconds: 0, epochMicroseconds: second * 1_000_000))
       var text = Bytes()
       clock.localName().append(to: &text)
       for ending in endings {

@@ -718,7 +718,8 @@ extension RelayLoop where R: ~Copyable {
   /// Writes the little that is staged in the loop, where the file system does not make it wait; elsewhere nothing
   /// happens.
   private mutating func writeNow(_ flow: FlowIndex) {
-    guard sessions[file: flow].state == .open || sessions[file: flow].state == .ended, !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
+    guard sessions[file: flow].state == .open || sessions[file: flow].state == .ended, !sessions[file: flow].isWriting,
+      sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
       sessions[file: flow].stagedBytes <= Limits.writeNowBytes
     else { return }
     var count = 0
