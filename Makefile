@@ -6,7 +6,7 @@ RELEASE = .build/release/uring-rawlog
 # The Swift runtime goes into the program: it runs where no Swift is installed.
 RELEASE_FLAGS = -c release --static-swift-stdlib
 
-.PHONY: all demo test unit-test end-to-end-test instructions check format sanitize sim install clean
+.PHONY: all demo test unit-test end-to-end-test instructions bench bench-quick check format sanitize sim install clean
 
 all: build
 
@@ -34,6 +34,17 @@ end-to-end-test: build
 instructions: build
 	scripts/install-dependencies test
 	URING_RAWLOG=$(abspath $(RELEASE)) scripts/count-instructions
+
+# The whole benchmark, beside the programs that do something similar; make bench BENCH_OUTPUT=bench-results/NAME.json
+BENCH_OUTPUT ?= bench-results/latest.json
+bench: build
+	scripts/install-dependencies bench
+	mkdir -p $(dir $(BENCH_OUTPUT))
+	$(RELEASE) bench --peers --output $(BENCH_OUTPUT)
+
+# An answer within a minute or so; nothing to quote.
+bench-quick: build
+	$(RELEASE) bench --quick
 
 # Format, warnings (they are errors in every build) and sanitizers.
 check:
