@@ -54,8 +54,7 @@ check:
 
 sanitize:
 	$(SWIFT) test --disable-xctest --sanitize=address --scratch-path .build-address
-	# The thread sanitizer does not see the locking of Synchronization.Mutex, with which LoopTests' threads talk.
-	$(SWIFT) test --disable-xctest --sanitize=thread --scratch-path .build-thread --skip LoopTests
+	$(SWIFT) test --disable-xctest --sanitize=thread --scratch-path .build-thread
 
 format:
 	$(SWIFT) format format --in-place --recursive Sources Tests Package.swift

@@ -29,7 +29,7 @@ struct Baseline {
     for (name, theirs, ours) in [
       ("processor", result.machine.cpu, machine.cpu), ("cores", "\(result.machine.cores)", "\(machine.cores)"),
       ("architecture", result.machine.architecture, machine.architecture),
-      ("file system", result.machine.file_system, machine.file_system),
+      ("file system", result.machine.fileSystem, machine.fileSystem),
       ("kernel", release(result.machine.kernel), release(machine.kernel)),
     ] where theirs != ours {
       throw BenchError(
@@ -59,18 +59,20 @@ struct Baseline {
       guard let old = result.workloads.first(where: { $0.name == figure.name }) else { continue }
       let tolerance = Self.tolerance(figure.name)
       compare("\(figure.name): recorded over plain", old.ratio, figure.ratio, tolerance)
-      compare("\(figure.name): p99 recorded over plain", old.p99_ratio, figure.p99_ratio, Self.tailTolerance)
+      compare("\(figure.name): p99 recorded over plain", old.p99Ratio, figure.p99Ratio, Self.tailTolerance)
       for variant in figure.variants ?? [] {
         guard let was = old.variants?.first(where: { $0.name == variant.name }) else { continue }
         compare("\(figure.name): \(variant.name) over plain", was.ratio, variant.ratio, tolerance)
       }
     }
     for peer in new.peers {
-      guard let old = result.peers.first(where: { $0.name == peer.name && $0.workload == peer.workload }) else { continue }
+      guard let old = result.peers.first(where: { $0.name == peer.name && $0.workload == peer.workload }) else {
+        continue
+      }
       compare(
-        "\(peer.workload): plain over \(peer.name)", old.plain_ratio, peer.plain_ratio, Self.tolerance(peer.workload))
+        "\(peer.workload): plain over \(peer.name)", old.plainRatio, peer.plainRatio, Self.tolerance(peer.workload))
       compare(
-        "\(peer.workload): recorded over \(peer.name)", old.recorded_ratio, peer.recorded_ratio,
+        "\(peer.workload): recorded over \(peer.name)", old.recordedRatio, peer.recordedRatio,
         Self.tolerance(peer.workload))
     }
     for row in new.idle ?? [] {

@@ -12,7 +12,13 @@ public enum Bench {
     signal(SIGPIPE, SIG_IGN)
     raiseDescriptorLimit()
     let baseline = try configuration.baselinePath.map { (path) throws(BenchError) in try readBaseline(path) }
-    let result = try measure(configuration, baseline)
+    let result: BenchResult
+    do throws(BenchError) {
+      result = try measure(configuration, baseline)
+    } catch {
+      // A terminal's interrupt meets the load and the relays too: that one of them died is then no news.
+      throw Interrupt.hasCome ? .interrupted : error
+    }
     Table.print(result)
     if let path = configuration.outputPath { try writeResult(result, path) }
     if let baseline {
@@ -31,20 +37,26 @@ public enum Bench {
   private static func measure(_ configuration: BenchConfiguration, _ baseline: Baseline?) throws(BenchError)
     -> BenchResult
   {
-    // What cannot be written is said before minutes are spent.
-    if let path = configuration.outputPath, access(parentOf(path), W_OK) != 0 {
-      throw BenchError(
-        "--output: cannot write '\(path)': \(String(cString: strerror(errno))); name a file in a directory that is "
-          + "writable", status: 73)
-    }
+    if let path = configuration.outputPath { try checkWritable(path) }
     let runner = try Runner(configuration)
     try baseline?.check(comparableWith: runner.machine)
     return try runner.run()
   }
 
-  private static func parentOf(_ path: String) -> String {
-    let parent = parentDirectory(path)
-    return parent.isEmpty ? "/" : parent
+  /// What cannot be written is said before minutes are spent.
+  private static func checkWritable(_ path: String) throws(BenchError) {
+    var descriptor = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC)
+    if descriptor < 0, errno == ENOENT {
+      descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+      // A run that does not come to its end leaves no empty result.
+      if descriptor >= 0 { unlink(path) }
+    }
+    guard descriptor >= 0 else {
+      throw BenchError(
+        "--output: cannot write '\(path)': \(String(cString: strerror(errno))); name a file in a directory that is "
+          + "writable", status: 73)
+    }
+    close(descriptor)
   }
 
   private static func readBaseline(_ path: String) throws(BenchError) -> Baseline {

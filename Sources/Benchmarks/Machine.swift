@@ -11,8 +11,8 @@ extension BenchResult.Machine {
     let kilobytes = memory?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
     return Self(
       cpu: cpu?.split(separator: ":").last.map { String($0.drop { $0 == " " }) } ?? "unknown",
-      cores: Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))), memory_bytes: kilobytes << 10, kernel: text(name.release),
-      file_system: FileSystem.name(of: directory), architecture: text(name.machine))
+      cores: Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))), memoryBytes: kilobytes << 10, kernel: text(name.release),
+      fileSystem: FileSystem.name(of: directory), architecture: text(name.machine))
   }
 
   private static func text<Tuple>(_ tuple: Tuple) -> String {

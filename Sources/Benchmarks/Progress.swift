@@ -1,14 +1,15 @@
 import Glibc
+import UringRawlog
 
 /// What a run says while it runs, on standard output.
 enum Progress {
   private static let isTerminal = isatty(STDOUT_FILENO) == 1
   nonisolated(unsafe) private static var hasTransient = false
 
-  /// A line that stays.
+  /// A line that stays. Other programs' messages may be in it.
   static func say(_ line: String) {
     clear()
-    put(line + "\n")
+    put(line.escapedForMessage + "\n")
   }
 
   /// A line that the next one replaces; only on a terminal.

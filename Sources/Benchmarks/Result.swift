@@ -3,22 +3,37 @@ public struct BenchResult: Codable, Sendable {
   /// What one subject needed for a unit: medians of its repetitions.
   public struct Cost: Codable, Sendable {
     /// User and system time of the relay, all its threads, per unit.
-    public var cpu_ns: Double
-    public var per_second: Double
+    public var cpuNanoseconds: Double
+    public var perSecond: Double
     /// Time from question to answer (pingpong), or of a whole session; null for bulk.
-    public var p50_us: Double?
-    public var p99_us: Double?
+    @NullWhenAbsent public var p50Microseconds: Double?
+    @NullWhenAbsent public var p99Microseconds: Double?
+
+    enum CodingKeys: String, CodingKey {
+      case cpuNanoseconds = "cpu_ns"
+      case perSecond = "per_second"
+      case p50Microseconds = "p50_us"
+      case p99Microseconds = "p99_us"
+    }
   }
 
   public struct Variant: Codable, Sendable {
     public var name: String
-    public var cpu_ns: Double
-    public var per_second: Double
-    public var p50_us: Double?
-    public var p99_us: Double?
+    public var cpuNanoseconds: Double
+    public var perSecond: Double
+    @NullWhenAbsent public var p50Microseconds: Double?
+    @NullWhenAbsent public var p99Microseconds: Double?
     /// To `plain`, repetition by repetition: the median, the least and the most.
     public var ratio: Double
     public var spread: [Double]
+
+    enum CodingKeys: String, CodingKey {
+      case name, ratio, spread
+      case cpuNanoseconds = "cpu_ns"
+      case perSecond = "per_second"
+      case p50Microseconds = "p50_us"
+      case p99Microseconds = "p99_us"
+    }
   }
 
   public struct Figure: Codable, Sendable {
@@ -27,22 +42,31 @@ public struct BenchResult: Codable, Sendable {
     public var plain: Cost
     public var recorded: Cost
     /// Recorded over plain, repetition by repetition: the median; null when it spreads too wide to be a figure.
-    public var ratio: Double?
+    @NullWhenAbsent public var ratio: Double?
     /// The median of their differences, and what the bare files of the recording cost.
-    public var overhead_ns: Double?
-    public var floor_ns: Double
+    @NullWhenAbsent public var overheadNanoseconds: Double?
+    public var floorNanoseconds: Double
     /// The ratio's least and most.
     public var spread: [Double]
-    public var p99_ratio: Double?
+    public var p99Ratio: Double?
     public var repetitions: Int
     /// Units in each repetition.
     public var units: Int
     /// Of all bytes relayed in the last repetition, both directions.
     public var checksum: String
     /// The load by itself, without a relay: that much it could do, and what both its processes used.
-    public var load_per_second: Double
-    public var load_cpu_ns: Double
+    public var loadPerSecond: Double
+    public var loadCPUNanoseconds: Double
     public var variants: [Variant]?
+
+    enum CodingKeys: String, CodingKey {
+      case name, unit, plain, recorded, ratio, spread, repetitions, units, checksum, variants
+      case overheadNanoseconds = "overhead_ns"
+      case floorNanoseconds = "floor_ns"
+      case p99Ratio = "p99_ratio"
+      case loadPerSecond = "load_per_second"
+      case loadCPUNanoseconds = "load_cpu_ns"
+    }
   }
 
   public struct Peer: Codable, Sendable {
@@ -51,25 +75,43 @@ public struct BenchResult: Codable, Sendable {
     public var configuration: String
     public var workload: String
     public var unit: String
-    public var cpu_ns: Double
-    public var per_second: Double
-    public var p50_us: Double?
-    public var p99_us: Double?
+    public var cpuNanoseconds: Double
+    public var perSecond: Double
+    @NullWhenAbsent public var p50Microseconds: Double?
+    @NullWhenAbsent public var p99Microseconds: Double?
     /// Ours over this, repetition by repetition: medians.
-    public var plain_ratio: Double
-    public var recorded_ratio: Double
-    public var recorded_tmpfs_ratio: Double?
+    public var plainRatio: Double
+    public var recordedRatio: Double
+    public var recordedInMemoryRatio: Double?
     public var spread: [Double]
+
+    enum CodingKeys: String, CodingKey {
+      case name, version, configuration, workload, unit, spread
+      case cpuNanoseconds = "cpu_ns"
+      case perSecond = "per_second"
+      case p50Microseconds = "p50_us"
+      case p99Microseconds = "p99_us"
+      case plainRatio = "plain_ratio"
+      case recordedRatio = "recorded_ratio"
+      case recordedInMemoryRatio = "recorded_tmpfs_ratio"
+    }
   }
 
   /// What messages of one size cost, each way the median.
   public struct MessageSize: Codable, Sendable {
     public var bytes: Int
-    public var plain_cpu_ns: Double
-    public var recorded_cpu_ns: Double
+    public var plainNanoseconds: Double
+    public var recordedNanoseconds: Double
     /// Recorded over plain, repetition by repetition.
     public var ratio: Double
-    public var floor_ns: Double
+    public var floorNanoseconds: Double
+
+    enum CodingKeys: String, CodingKey {
+      case bytes, ratio
+      case plainNanoseconds = "plain_cpu_ns"
+      case recordedNanoseconds = "recorded_cpu_ns"
+      case floorNanoseconds = "floor_ns"
+    }
   }
 
   /// Private memory of one connection that says nothing, in bytes.
@@ -82,10 +124,16 @@ public struct BenchResult: Codable, Sendable {
   public struct Machine: Codable, Sendable, Equatable {
     public var cpu: String
     public var cores: Int
-    public var memory_bytes: Int
+    public var memoryBytes: Int
     public var kernel: String
-    public var file_system: String
+    public var fileSystem: String
     public var architecture: String
+
+    enum CodingKeys: String, CodingKey {
+      case cpu, cores, kernel, architecture
+      case memoryBytes = "memory_bytes"
+      case fileSystem = "file_system"
+    }
   }
 
   public var version = 1
@@ -95,7 +143,39 @@ public struct BenchResult: Codable, Sendable {
   public var command: String
   public var machine: Machine
   public var workloads: [Figure]
-  public var message_sizes: [MessageSize]?
+  public var messageSizes: [MessageSize]?
   public var idle: [Idle]?
   public var peers: [Peer]
+
+  enum CodingKeys: String, CodingKey {
+    case version, program, commit, date, command, machine, workloads, idle, peers
+    case messageSizes = "message_sizes"
+  }
+}
+
+/// A number that is written as null when there is none, instead of being left out: who reads a result finds every field.
+@propertyWrapper
+public struct NullWhenAbsent: Codable, Sendable {
+  public var wrappedValue: Double?
+
+  public init(wrappedValue: Double?) {
+    self.wrappedValue = wrappedValue
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    wrappedValue = container.decodeNil() ? nil : try container.decode(Double.self)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    if let wrappedValue { try container.encode(wrappedValue) } else { try container.encodeNil() }
+  }
+}
+
+extension KeyedDecodingContainer {
+  /// Also reads results in which the field was left out.
+  func decode(_: NullWhenAbsent.Type, forKey key: Key) throws -> NullWhenAbsent {
+    NullWhenAbsent(wrappedValue: try decodeIfPresent(Double.self, forKey: key))
+  }
 }

@@ -12,6 +12,8 @@ final class Runner {
   private let memoryDirectory: String?
   private let peers: [Peer]
   private var directoryCount = 0
+  /// The recordings are other bytes than were relayed: whoever looks into that needs them.
+  private var mustKeep = false
   /// Peers that could not be measured.
   private var failed: Set<String> = []
   let machine: BenchResult.Machine
@@ -35,12 +37,13 @@ final class Runner {
     directory = try Self.makeDirectory(in: parent)
     _ = bench_spread_directories(directory)
     machine = .here(directory: directory)
-    let isInMemory = machine.file_system == "tmpfs"
+    let isInMemory = machine.fileSystem == "tmpfs"
     memoryDirectory =
       !isInMemory && FileSystem.name(of: "/dev/shm") == "tmpfs" ? try? Self.makeDirectory(in: "/dev/shm") : nil
   }
 
   deinit {
+    guard !mustKeep else { return }
     FileSystem.remove(directory)
     if let memoryDirectory { FileSystem.remove(memoryDirectory) }
   }
@@ -85,7 +88,7 @@ final class Runner {
       if workload == .idle {
         result.idle = try measureIdle()
       } else if workload == .sizes {
-        result.message_sizes = try measureSizes()
+        result.messageSizes = try measureSizes()
       } else {
         let (figure, rows) = try measure(workload)
         result.workloads.append(figure)
@@ -160,12 +163,12 @@ final class Runner {
     var figure = BenchResult.Figure(
       name: workload.rawValue, unit: workload.unit, plain: cost(plain), recorded: cost(recorded),
       ratio: isStable ? Statistics.median(ratios) : nil,
-      overhead_ns: isStable ? Statistics.median(zip(recorded, plain).map { $0.cpu - $1.cpu }) : nil,
-      floor_ns: Statistics.median(floors), spread: Statistics.spread(ratios), repetitions: extent.repetitions,
-      units: plain[0].units, checksum: String(recorded[0].checksum, radix: 16), load_per_second: alone.perSecond,
-      load_cpu_ns: alone.cpu)
+      overheadNanoseconds: isStable ? Statistics.median(zip(recorded, plain).map { $0.cpu - $1.cpu }) : nil,
+      floorNanoseconds: Statistics.median(floors), spread: Statistics.spread(ratios), repetitions: extent.repetitions,
+      units: plain[0].units, checksum: String(recorded[0].checksum, radix: 16), loadPerSecond: alone.perSecond,
+      loadCPUNanoseconds: alone.cpu)
     if plain.allSatisfy({ $0.p99 != nil }) {
-      figure.p99_ratio = Statistics.median(zip(recorded, plain).map { $0.p99! / $1.p99! })
+      figure.p99Ratio = Statistics.median(zip(recorded, plain).map { $0.p99! / $1.p99! })
     }
     var rows: [BenchResult.Peer] = []
     let inMemory = subjects.firstIndex { $0.name == OwnRelay.inMemoryName }.map { samples[$0] }
@@ -176,21 +179,25 @@ final class Runner {
       case .plain, .recorded, .control: break
       case .variant:
         let ratios = zip(samples[place], plain).map { $0.cpu / $1.cpu }
-        figure.variants = (figure.variants ?? []) + [
-          BenchResult.Variant(
-            name: subject.name, cpu_ns: cost.cpu_ns, per_second: cost.per_second, p50_us: cost.p50_us,
-            p99_us: cost.p99_us, ratio: Statistics.median(ratios), spread: Statistics.spread(ratios))
-        ]
+        figure.variants =
+          (figure.variants ?? []) + [
+            BenchResult.Variant(
+              name: subject.name, cpuNanoseconds: cost.cpuNanoseconds, perSecond: cost.perSecond,
+              p50Microseconds: cost.p50Microseconds,
+              p99Microseconds: cost.p99Microseconds, ratio: Statistics.median(ratios), spread: Statistics.spread(ratios)
+            )
+          ]
       case .peer:
         let ratios = zip(recorded, samples[place]).map { $0.cpu / $1.cpu }
         rows.append(
           BenchResult.Peer(
             name: subject.name, version: subject.version, configuration: subject.configuration,
-            workload: workload.rawValue, unit: workload.unit, cpu_ns: cost.cpu_ns, per_second: cost.per_second,
-            p50_us: cost.p50_us, p99_us: cost.p99_us,
-            plain_ratio: Statistics.median(zip(plain, samples[place]).map { $0.cpu / $1.cpu }),
-            recorded_ratio: Statistics.median(ratios),
-            recorded_tmpfs_ratio: inMemory.map { Statistics.median(zip($0, samples[place]).map { $0.cpu / $1.cpu }) },
+            workload: workload.rawValue, unit: workload.unit, cpuNanoseconds: cost.cpuNanoseconds,
+            perSecond: cost.perSecond,
+            p50Microseconds: cost.p50Microseconds, p99Microseconds: cost.p99Microseconds,
+            plainRatio: Statistics.median(zip(plain, samples[place]).map { $0.cpu / $1.cpu }),
+            recordedRatio: Statistics.median(ratios),
+            recordedInMemoryRatio: inMemory.map { Statistics.median(zip($0, samples[place]).map { $0.cpu / $1.cpu }) },
             spread: Statistics.spread(ratios)))
       }
     }
@@ -216,9 +223,9 @@ final class Runner {
 
   private func cost(_ samples: [Sample]) -> BenchResult.Cost {
     BenchResult.Cost(
-      cpu_ns: Statistics.median(samples.map(\.cpu)), per_second: Statistics.median(samples.map(\.perSecond)),
-      p50_us: samples[0].p50 == nil ? nil : Statistics.median(samples.map { $0.p50! }),
-      p99_us: samples[0].p99 == nil ? nil : Statistics.median(samples.map { $0.p99! }))
+      cpuNanoseconds: Statistics.median(samples.map(\.cpu)), perSecond: Statistics.median(samples.map(\.perSecond)),
+      p50Microseconds: samples[0].p50 == nil ? nil : Statistics.median(samples.map { $0.p50! }),
+      p99Microseconds: samples[0].p99 == nil ? nil : Statistics.median(samples.map { $0.p99! }))
   }
 
   /// The load without a relay: client and server face to face.
@@ -246,7 +253,8 @@ final class Runner {
     let atStart = subject.forks ? try running.used() : 0
     let round = { (units: Int) throws(BenchError) -> Load.Outcome in
       subject.isServer
-        ? try load.run(port: running.port, units: share(units)) : try load.checked(port: running.port, units: share(units))
+        ? try load.run(port: running.port, units: share(units))
+        : try load.checked(port: running.port, units: share(units))
     }
     let warm = try round(wanted.map { max(1, $0 / 4) } ?? workload.warmUpUnits(extent))
     var sessions = warm.in.streams
@@ -273,6 +281,7 @@ final class Runner {
     if let recordings = running.recordings {
       let found = try recordings.read(ignoring: before)
       guard found.in == outcome.in, found.out == outcome.out else {
+        mustKeep = true
         throw BenchError(
           "\(workload.rawValue), \(subject.name): the recordings are not what was relayed: in \(found.in.text) of "
             + "\(outcome.in.text), out \(found.out.text) of \(outcome.out.text) (streams, bytes, checksum); kept in "
@@ -332,8 +341,8 @@ final class Runner {
         floors.append(Double(try Floor.measure(sample.sizes, in: files)) / Double(sample.units))
       }
       let row = BenchResult.MessageSize(
-        bytes: bytes, plain_cpu_ns: Statistics.median(plain), recorded_cpu_ns: Statistics.median(recorded),
-        ratio: Statistics.median(zip(recorded, plain).map { $0 / $1 }), floor_ns: Statistics.median(floors))
+        bytes: bytes, plainNanoseconds: Statistics.median(plain), recordedNanoseconds: Statistics.median(recorded),
+        ratio: Statistics.median(zip(recorded, plain).map { $0 / $1 }), floorNanoseconds: Statistics.median(floors))
       Progress.say("messages of \(bytes) bytes: recorded / plain \(Table.ratio(row.ratio))")
       rows.append(row)
     }

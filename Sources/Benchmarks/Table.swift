@@ -8,13 +8,14 @@ enum Table {
   }
 
   static func rate(_ perSecond: Double, _ unit: String) -> String {
-    unit == "byte" ? "\(decimal(perSecond / 1048576, 0)) MiB/s" : "\(decimal(perSecond, 0))/s"
+    unit == "byte" ? "\(decimal(perSecond / 1_048_576, 0)) MiB/s" : "\(decimal(perSecond, 0))/s"
   }
 
   static func decimal(_ value: Double, _ places: Int) -> String {
-    guard value.isFinite else { return "-" }
     var scale = 1.0
     for _ in 0..<places { scale *= 10 }
+    // A baseline may say anything.
+    guard value.isFinite, value.magnitude * scale < 1e18 else { return "-" }
     let whole = Int((value.magnitude * scale).rounded())
     let sign = value < 0 && whole > 0 ? "-" : ""
     guard places > 0 else { return "\(sign)\(whole)" }
@@ -35,30 +36,33 @@ enum Table {
       rows.append(row("recorded", figure.unit, figure.recorded, ratio: figure.ratio.map(ratio) ?? "unstable"))
       for variant in figure.variants ?? [] {
         let cost = BenchResult.Cost(
-          cpu_ns: variant.cpu_ns, per_second: variant.per_second, p50_us: variant.p50_us, p99_us: variant.p99_us)
+          cpuNanoseconds: variant.cpuNanoseconds, perSecond: variant.perSecond,
+          p50Microseconds: variant.p50Microseconds, p99Microseconds: variant.p99Microseconds)
         rows.append(row(variant.name, figure.unit, cost, ratio: ratio(variant.ratio)))
       }
       for peer in result.peers where peer.workload == figure.name {
         let cost = BenchResult.Cost(
-          cpu_ns: peer.cpu_ns, per_second: peer.per_second, p50_us: peer.p50_us, p99_us: peer.p99_us)
-        rows.append(row(peer.name, figure.unit, cost, ratio: ratio(1 / peer.plain_ratio)))
+          cpuNanoseconds: peer.cpuNanoseconds, perSecond: peer.perSecond, p50Microseconds: peer.p50Microseconds,
+          p99Microseconds: peer.p99Microseconds)
+        rows.append(row(peer.name, figure.unit, cost, ratio: ratio(1 / peer.plainRatio)))
       }
-      let overhead = figure.overhead_ns.map { cost($0, figure.unit) } ?? "no stable figure"
+      let overhead = figure.overheadNanoseconds.map { cost($0, figure.unit) } ?? "no stable figure"
       rows.append([
-        "  recording adds \(overhead) a \(figure.unit); bare files of the same bytes: \(cost(figure.floor_ns, figure.unit))"
+        "  recording adds \(overhead) a \(figure.unit); bare files of the same bytes: \(cost(figure.floorNanoseconds, figure.unit))"
       ])
       rows.append([
         "  recorded/plain from \(ratio(figure.spread[0])) to \(ratio(figure.spread[1])) in \(figure.repetitions) repetitions; "
-          + "the load alone: \(rate(figure.load_per_second, figure.unit)); checksum \(figure.checksum)"
+          + "the load alone: \(rate(figure.loadPerSecond, figure.unit)); checksum \(figure.checksum)"
       ])
     }
-    if let sizes = result.message_sizes {
+    if let sizes = result.messageSizes {
       rows.append([])
       rows.append(["message size", "plain", "recorded", "to plain", "adds", "bare files"])
       for row in sizes {
         rows.append([
-          "\(row.bytes) bytes", cost(row.plain_cpu_ns, "message"), cost(row.recorded_cpu_ns, "message"), ratio(row.ratio),
-          cost(row.recorded_cpu_ns - row.plain_cpu_ns, "message"), cost(row.floor_ns, "message"),
+          "\(row.bytes) bytes", cost(row.plainNanoseconds, "message"), cost(row.recordedNanoseconds, "message"),
+          ratio(row.ratio),
+          cost(row.recordedNanoseconds - row.plainNanoseconds, "message"), cost(row.floorNanoseconds, "message"),
         ])
       }
     }
@@ -84,8 +88,9 @@ enum Table {
 
   private static func row(_ name: String, _ unit: String, _ cost: BenchResult.Cost, ratio: String) -> [String] {
     [
-      name, self.cost(cost.cpu_ns, unit), ratio, rate(cost.per_second, unit),
-      cost.p50_us.map { "\(decimal($0, 0)) µs" } ?? "", cost.p99_us.map { "\(decimal($0, 0)) µs" } ?? "",
+      name, self.cost(cost.cpuNanoseconds, unit), ratio, rate(cost.perSecond, unit),
+      cost.p50Microseconds.map { "\(decimal($0, 0)) µs" } ?? "",
+      cost.p99Microseconds.map { "\(decimal($0, 0)) µs" } ?? "",
     ]
   }
 }

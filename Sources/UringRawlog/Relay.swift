@@ -133,7 +133,8 @@ public enum Relay {
     guard let value = getenv("URING_RAWLOG_WITHOUT") else { return features }
     for name in String(cString: value).split(separator: ",") {
       guard let feature = KernelRing.Features.named(name) else {
-        throw StartError(.usage, "URING_RAWLOG_WITHOUT: unknown feature '\(name)'; there are bundles, multishot and loop-files")
+        throw StartError(
+          .usage, "URING_RAWLOG_WITHOUT: unknown feature '\(name)'; there are bundles, multishot and loop-files")
       }
       features.insert(feature)
     }

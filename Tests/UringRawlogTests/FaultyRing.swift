@@ -18,6 +18,8 @@ struct FaultyRing: Ring, ~Copyable {
     case corruptedWrite
     /// Part of a recording is written to another file.
     case misdirectedWrite
+    /// A receive buffer that is just being written is filled anew, as one would be that was given back too early.
+    case earlyRefill
     /// A descriptor is never closed.
     case lostClose
     /// A descriptor is closed while something is in flight on it.
@@ -38,7 +40,7 @@ struct FaultyRing: Ring, ~Copyable {
       switch self {
       case .misdirectedSplice, .miscountedSplice, .lostPipe, .leftInPipe: true
       case .none, .corruptedSend, .repeatedSend, .misdirectedSend, .lostBuffer, .corruptedWrite, .misdirectedWrite,
-        .lostClose, .earlyClose, .repeatedShutdown:
+        .earlyRefill, .lostClose, .earlyClose, .repeatedShutdown:
         false
       }
     }
@@ -149,6 +151,12 @@ struct FaultyRing: Ring, ~Copyable {
     _ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64, token: Token
   ) {
     inner.write(file, vectors, offset: offset, token: token)
+    let place = vectors[0].iov_base! - world.memory
+    if (0..<world.bufferCount * world.bufferBytes).contains(place), plant.strikes(.earlyRefill) {
+      for offset in 0..<vectors[0].iov_len {
+        world.memory.storeBytes(of: 0xDB, toByteOffset: place + offset, as: UInt8.self)
+      }
+    }
   }
   mutating func read(_ file: Int32, _ bytes: UnsafeMutableRawBufferPointer, token: Token) {
     inner.read(file, bytes, token: token)

@@ -17,6 +17,8 @@ import Testing
     var timestamps = false
     var boundaries = false
     var isUnix = false
+    /// What the kernel may keep for a client that does not read; as it likes when this is 0.
+    var sendBufferBytes: Int32 = 0
     /// With room for more than a backlog, accepts are multishot.
     var maxSessions = 100
     /// The most that a client sends.
@@ -179,19 +181,31 @@ import Testing
     }
   }
 
+  /// A connected client, and its account with its name.
+  private static func client(of address: SocketAddress, receiveBytes: Int32 = 0) -> (Peer, Account)? {
+    let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    if receiveBytes > 0 {
+      var bytes = receiveBytes
+      setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, socklen_t(MemoryLayout<Int32>.size))
+    }
+    guard address.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
+      close(descriptor)
+      return nil
+    }
+    var name = Bytes()
+    SocketAddress.local(of: descriptor)?.peer.append(to: &name)
+    return (Peer(descriptor), Account(client: name.text))
+  }
+
+  private static var notConnected: Account { Account(client: "", fault: "cannot connect: \(Errno.current.text)") }
+
   /// One client from connecting to closing.
   private static func talk(_ conversation: Conversation, to address: SocketAddress, seed: UInt64, most: Int) -> Account
   {
     var random = SeededGenerator(seed: seed)
-    let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    defer { close(descriptor) }
-    guard address.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
-      return Account(client: "", fault: "cannot connect: \(Errno.current.text)")
-    }
-    let peer = Peer(descriptor)
-    var name = Bytes()
-    SocketAddress.local(of: descriptor)?.peer.append(to: &name)
-    var account = Account(client: name.text)
+    guard let (peer, begun) = client(of: address) else { return notConnected }
+    defer { close(peer.descriptor) }
+    var account = begun
     account.sent = [conversation.rawValue] + data(random.below(most), seed: seed)
     switch conversation {
     case .silent:
@@ -235,15 +249,9 @@ import Testing
 
   /// Messages of printable bytes, each answered before the next is sent.
   private static func exchange(_ messages: Int, of bytes: Int, with address: SocketAddress) -> Account {
-    let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    defer { close(descriptor) }
-    guard address.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
-      return Account(client: "", fault: "cannot connect: \(Errno.current.text)")
-    }
-    let peer = Peer(descriptor)
-    var name = Bytes()
-    SocketAddress.local(of: descriptor)?.peer.append(to: &name)
-    var account = Account(client: name.text)
+    guard let (peer, begun) = client(of: address) else { return notConnected }
+    defer { close(peer.descriptor) }
+    var account = begun
     for message in 0..<messages {
       var data = (0..<bytes).map { UInt8(ascii: "A") + UInt8(truncatingIfNeeded: ($0 + message) % 20) }
       if message == 0 { data[0] = Conversation.echo.rawValue }
@@ -300,14 +308,10 @@ import Testing
   }
 
   /// Two rounds of much data all at once and small messages one by one, all of it echoed.
-  private static func changeOften(with address: SocketAddress) -> Account {
-    let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    defer { close(descriptor) }
-    guard address.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
-      return Account(client: "", fault: "cannot connect: \(Errno.current.text)")
-    }
-    let peer = Peer(descriptor)
-    var account = Account(client: "")
+  private static func changeOften(with address: SocketAddress, pieces: UInt64 = 20) -> Account {
+    guard let (peer, begun) = client(of: address) else { return notConnected }
+    defer { close(peer.descriptor) }
+    var account = begun
     var expected = greeting
     func take(_ count: Int) {
       while account.received.count < count, let bytes = peer.receive(atMost: 200_000), !bytes.isEmpty {
@@ -315,7 +319,7 @@ import Testing
       }
     }
     for round in 0..<2 {
-      let bulk = (round == 0 ? [Conversation.echo.rawValue] : []) + (0..<20).flatMap { data(350_000, seed: $0) }
+      let bulk = (round == 0 ? [Conversation.echo.rawValue] : []) + (0..<pieces).flatMap { data(350_000, seed: $0) }
       let isDone = DispatchSemaphore(value: 0)
       Thread.detachNewThread {
         _ = peer.send(bulk[...])
@@ -340,6 +344,164 @@ import Testing
     return account
   }
 
+  /// Bulk is recorded from the receive buffers themselves, what is small through staging, and one behind the other.
+  @Test(arguments: [
+    Way(name: "large buffers", without: 0), Way(name: "small buffers", without: 0, bufferCount: 64, bufferBytes: 4096),
+    Way(
+      name: "small buffers, without all that can be missing",
+      without: KernelRing.Features([.bundles, .multishotReceive, .filesInLoop]).rawValue, bufferCount: 64,
+      bufferBytes: 4096),
+    Way(name: "few small buffers", without: 0, bufferCount: 4, bufferBytes: 1024),
+    Way(name: "unix sockets", without: 0, bufferCount: 64, bufferBytes: 4096, isUnix: true),
+    Way(name: "files on the ring", without: KernelRing.Features.filesInLoop.rawValue),
+    Way(name: "stamped, and so never from receive buffers", without: 0, timestamps: true),
+  ])
+  func bulkIsRecordedAsItWasRelayed(_ way: Way) throws {
+    let directory = try TemporaryDirectory()
+    var gathered = [0, 0]
+    var staged = [0, 0]
+    let accounts = try relay(way, in: directory, [{ Self.changeOften(with: $0, pieces: 6) }]) { sessions in
+      guard sessions.count > 0, sessions[0].phase == .relaying else { return }
+      for direction in 0..<2 {
+        let flow = FlowIndex(rawValue: direction)
+        if sessions[file: flow].gathered + sessions[file: flow].gatheredInFlight > 0 { gathered[direction] += 1 }
+        if sessions[file: flow].stagedBytes > 0 { staged[direction] += 1 }
+      }
+    }
+    try judge(way, accounts, 1, directory)
+    #expect(accounts[0].sent.count > 4_000_000)
+    // Each way was taken, in each direction.
+    if way.timestamps {
+      #expect(gathered == [0, 0])
+    } else {
+      #expect(gathered[0] > 0 && gathered[1] > 0, "\(gathered)")
+    }
+    #expect(staged[0] > 0 && staged[1] > 0, "\(staged)")
+  }
+
+  /// Peers that are slow to read lose their receive buffers to the others, also those that are just being written.
+  @Test(arguments: [
+    Way(name: "recorded as it is", without: 0, bufferCount: 16, bufferBytes: 4096),
+    Way(name: "stamped", without: 0, bufferCount: 16, bufferBytes: 4096, timestamps: true),
+    Way(
+      name: "without bundles", without: KernelRing.Features.bundles.rawValue, bufferCount: 8, bufferBytes: 4096),
+    Way(name: "unix sockets", without: 0, bufferCount: 16, bufferBytes: 4096, isUnix: true),
+  ])
+  func slowReadersAreRecordedToo(_ given: Way) throws {
+    var way = given
+    way.sendBufferBytes = 32 << 10
+    let directory = try TemporaryDirectory()
+    var parked = 0
+    var gathered = 0
+    let accounts = try relay(
+      way, in: directory, (0..<6).map { number in { Self.readLate(from: $0, seed: UInt64(number)) } }
+    ) { sessions in
+      for slot in 0..<sessions.usedSlots where sessions[slot].phase == .relaying {
+        for direction in 0..<2 {
+          let flow = FlowIndex(rawValue: slot << 1 | direction)
+          if sessions[flow: flow].isParked { parked += 1 }
+          if sessions[file: flow].gathered + sessions[file: flow].gatheredInFlight > 0 { gathered += 1 }
+        }
+      }
+    }
+    try judge(way, accounts, 6, directory)
+    #expect(parked > 0)
+    #expect((gathered > 0) == !way.timestamps)
+  }
+
+  /// Much data, of which nothing is read back before the sender can send no more.
+  private static func readLate(from address: SocketAddress, seed: UInt64) -> Account {
+    guard let (peer, begun) = client(of: address, receiveBytes: 64 << 10) else { return notConnected }
+    defer { close(peer.descriptor) }
+    var account = begun
+    let sent = [Conversation.echo.rawValue] + (0..<3).flatMap { data(250_000, seed: seed + $0) }
+    account.sent = sent
+    let isDone = DispatchSemaphore(value: 0)
+    Thread.detachNewThread {
+      _ = peer.send(sent[...])
+      peer.end()
+      isDone.signal()
+    }
+    // Long enough that everybody on the way has filled up, and then slowly for a while: each pause is longer than a send
+    // may stand still before its buffers are wanted back.
+    var pauses = 6
+    usleep(100_000)
+    while let bytes = peer.receive(atMost: 50_000), !bytes.isEmpty {
+      account.received += bytes
+      if pauses > 0 { usleep(30_000) }
+      pauses -= 1
+    }
+    isDone.wait()
+    if firstDifference(account.received, greeting + sent) != nil { account.fault = "other bytes came back" }
+    return account
+  }
+
+  /// Makes files whose names end so, for whatever second of the next two minutes a session begins in.
+  private static func take(_ endings: [String], in directory: String) throws -> Set<String> {
+    var clock = Clock()
+    var names: Set<String> = []
+    let begin = Int64(time(nil))
+    for second in begin..<begin + 120 {
+      clock.set(Instant(nanoseconds: 0, epochMicroseconds: second * 1_000_000))
+      var text = Bytes()
+      clock.localName().append(to: &text)
+      for ending in endings {
+        let name = "\(text.text).77.\(ending)"
+        guard names.insert(name).inserted else { continue }
+        let file = openFile("\(directory)/\(name)", flags: O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode: 0o600)
+        try #require(file >= 0 && write(file, "taken", 5) == 5)
+        close(file)
+      }
+    }
+    return names
+  }
+
+  /// Names that are taken, of files of others, are left alone, on the ring and in the loop.
+  @Test(arguments: [0, KernelRing.Features.filesInLoop.rawValue])
+  func takenNamesAreLeftAlone(without: UInt32) throws {
+    let directory = try TemporaryDirectory()
+    let way = Way(name: "taken names", without: without, bytes: 2000)
+    let count = 90
+    // Enough numbers are free before for the loop to learn that the file system is prompt. Of some numbers only one of
+    // the two names is taken.
+    var taken: [String] = []
+    for number in 30..<70 {
+      if number % 3 != 0 { taken.append("\(number).in") }
+      if number % 3 != 1 { taken.append("\(number).out") }
+    }
+    var foreign: Set<String> = []
+    let accounts = try relay(
+      way, in: directory, prepare: { foreign = try Self.take(taken, in: $0) },
+      [
+        { address in
+          // One after the other, so that the first ones show the file system to be prompt.
+          var all = Account(client: "")
+          for number in 0..<count {
+            let account = Self.talk(.echo, to: address, seed: UInt64(number % 50), most: 2000)
+            all.sent += account.sent
+            all.received += account.received
+            if let fault = account.fault { all.fault = fault }
+          }
+          return all
+        }
+      ])
+    #expect(accounts[0].fault == nil)
+    let names = directory.names(in: "recordings").subtracting(["sessions.jsonl"])
+    #expect(names.isSuperset(of: foreign))
+    for name in foreign { #expect(directory.content("recordings/\(name)") == Array("taken".utf8), "\(name)") }
+    let ours = names.subtracting(foreign)
+    #expect(ours.count == 2 * count)
+    let numbers = Set(ours.map { Int($0.split(separator: ".").dropLast().last!)! })
+    #expect(numbers.count == count && numbers.isDisjoint(with: 30..<70), "\(numbers.sorted())")
+    // Nothing of a pair whose other name was taken is left, and each direction's bytes are in its file.
+    var recorded = ["in": 0, "out": 0]
+    for name in ours {
+      let direction = String(name.split(separator: ".").last!)
+      recorded[direction]! += directory.content("recordings/\(name)")?.count ?? 0
+    }
+    #expect(recorded == ["in": accounts[0].sent.count, "out": accounts[0].received.count])
+  }
+
   /// What one receive brought is one chunk, also when it filled several buffers; never more than one receive.
   @Test(.enabled(if: RealRing.hasBundles), arguments: [false, true])
   func aChunkIsWhatOneReceiveBrought(isBundled: Bool) throws {
@@ -360,10 +522,12 @@ import Testing
 
   /// A whole relay between these clients and the server; what the clients saw.
   ///
-  /// - Parameter look: called after every turn.
+  /// - Parameters:
+  ///   - prepare: called with the directory of the recordings.
+  ///   - look: called after every turn.
   private func relay(
-    _ way: Way, in directory: TemporaryDirectory, _ clients: [@Sendable (SocketAddress) -> Account],
-    look: (borrowing SessionTable) -> Void = { _ in }
+    _ way: Way, in directory: TemporaryDirectory, prepare: (String) throws -> Void = { _ in },
+    _ clients: [@Sendable (SocketAddress) -> Account], look: (borrowing SessionTable) -> Void = { _ in }
   ) throws -> [Account] {
     // As the program does: splice(2) to a connection that is gone tells so by a signal too.
     signal(SIGPIPE, SIG_IGN)
@@ -382,6 +546,7 @@ import Testing
 
     let recordings = directory.path + "/recordings"
     try #require(mkdir(recordings, 0o700) == 0)
+    try prepare(recordings)
     let listenText = way.isUnix ? "unix:\(directory.path)/relay.sock" : "127.0.0.1:0"
     var configuration = RelayConfiguration(
       listen: [try Address(listening: listenText)], connect: try Address(connecting: serverText),
@@ -396,6 +561,11 @@ import Testing
     configuration.idleNanoseconds = 60_000_000_000
 
     let listeners = try Listener.open(configuration.listen[0])
+    if way.sendBufferBytes > 0 {
+      // Those that are accepted inherit it.
+      var bytes = way.sendBufferBytes
+      setsockopt(listeners[0].descriptor, SOL_SOCKET, SO_SNDBUF, &bytes, socklen_t(MemoryLayout<Int32>.size))
+    }
     let front = try #require(SocketAddress.local(of: listeners[0].descriptor))
     let targets = try AddressResolver.addresses(connecting: configuration.connect)
     let directoryDescriptor = openFile(recordings, flags: O_RDONLY | O_DIRECTORY | O_CLOEXEC)

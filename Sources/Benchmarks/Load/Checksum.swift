@@ -46,8 +46,11 @@ struct Checksum {
       b = (b ^ place.loadUnaligned(fromByteOffset: 8, as: UInt64.self)) &* Self.factor
       c = (c ^ place.loadUnaligned(fromByteOffset: 16, as: UInt64.self)) &* Self.factor
       d = (d ^ place.loadUnaligned(fromByteOffset: 24, as: UInt64.self)) &* Self.factor
-      // What only the high bits know must reach the low ones.
+      // What only the high bits know must reach the low ones: multiplying alone takes it further up, and two changes of
+      // highest bits would make up for each other.
       a ^= a >> 29
+      b ^= b >> 30
+      c ^= c >> 28
       d ^= d >> 31
       place += 32
     }
@@ -55,10 +58,20 @@ struct Checksum {
   }
 
   var value: UInt64 {
-    var result = a &+ (b << 7 | b >> 57) &+ (c << 12 | c >> 52) &+ (d << 18 | d >> 46)
+    // A change of one lane must not look like that of another.
+    var result = a
+    for lane in [b, c, d] { result = Self.scatter(result) ^ lane }
+    result = Self.scatter(result)
     for index in 0..<restCount { result = (result ^ UInt64(rest[index])) &* Self.factor }
     result = (result ^ count) &* 0x9E37_79B9_7F4A_7C15
     return result ^ result >> 32
+  }
+
+  /// Another number for each, in which every bit depends on all bits (the finalizer of SplitMix64).
+  private static func scatter(_ number: UInt64) -> UInt64 {
+    var result = (number ^ number >> 30) &* 0xBF58_476D_1CE4_E5B9
+    result = (result ^ result >> 27) &* 0x94D0_49BB_1331_11EB
+    return result ^ result >> 31
   }
 }
 

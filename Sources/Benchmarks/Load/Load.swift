@@ -47,7 +47,8 @@ final class Load {
   private func serverTotals() throws(BenchError) -> (received: StreamTotals, sent: StreamTotals, cpu: Double) {
     try server.tell("report")
     let fields = try answer(server, "report", fields: 7)
-    guard let received = StreamTotals(fields[0...2]), let sent = StreamTotals(fields[3...5]), let cpu = Double(fields[6])
+    guard let received = StreamTotals(fields[0...2]), let sent = StreamTotals(fields[3...5]),
+      let cpu = Double(fields[6])
     else { throw BenchError("the load's answer makes no sense: \(fields.joined(separator: " "))") }
     defer { serverCPU = cpu }
     return (received, sent, cpu - serverCPU)

@@ -14,7 +14,8 @@ public enum LoadAcceptor {
     var commands = LineReader(STDIN_FILENO)
     while true {
       var watched = [
-        pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0), pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
       ]
       _ = poll(&watched, 2, 20)
       if watched[0].revents != 0 {

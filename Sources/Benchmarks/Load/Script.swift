@@ -65,7 +65,8 @@ struct Script {
           Part("RSET\r\n"), Part("250 2.0.0 Ok\r\n"), Part("QUIT\r\n"), Part("221 2.0.0 Bye\r\n"),
         ], rounds: 1)
     case .mail:
-      return Script(greeting: Part("* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ IDLE] ready ########\r\n"), round: mail, rounds: 1)
+      return Script(
+        greeting: Part("* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ IDLE] ready ########\r\n"), round: mail, rounds: 1)
     case .idle:
       // The client never says its part: it holds the connection, then leaves.
       return Script(greeting: Part("* OK ready\r\n"), round: [Part("bye\r\n"), Part("ok\r\n")], rounds: 1)

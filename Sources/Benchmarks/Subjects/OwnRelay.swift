@@ -6,7 +6,9 @@ enum OwnRelay {
   static func plain() -> Subject { subject("plain", .plain, notRecorded + ["--relay", "copy"]) }
   static func recorded() -> Subject { subject("recorded", .recorded, []) }
   static func stamped() -> Subject { subject("recorded -t", .variant, ["-t"]) }
-  static func relaying(_ mode: String) -> Subject { subject("plain, --relay \(mode)", .variant, notRecorded + ["--relay", mode]) }
+  static func relaying(_ mode: String) -> Subject {
+    subject("plain, --relay \(mode)", .variant, notRecorded + ["--relay", mode])
+  }
 
   static let inMemoryName = "recorded on tmpfs"
   static func recordedInMemory() -> Subject { subject(inMemoryName, .variant, []) }
@@ -15,7 +17,8 @@ enum OwnRelay {
   private static let notRecorded = ["--only", "192.0.2.1"]
 
   static func subject(_ name: String, _ role: Subject.Role, _ options: [String]) -> Subject {
-    let line = (["uring-rawlog --listen 127.0.0.1:0 --connect 127.0.0.1:PORT --dir DIR"] + options).joined(separator: " ")
+    let line = (["uring-rawlog --listen 127.0.0.1:0 --connect 127.0.0.1:PORT --dir DIR"] + options).joined(
+      separator: " ")
     return Subject(name: name, role: role, configuration: line) { (server, directory) throws(BenchError) in
       let arguments =
         [ownProgram, "relay", "--listen", "127.0.0.1:0", "--connect", "127.0.0.1:\(server)", "--dir", directory]

@@ -83,7 +83,7 @@ extension RelayLoop where R: ~Copyable {
   mutating func abandon(_ slot: Int) {
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
-      let isUnfinished = 
+      let isUnfinished =
         sessions[file: flow].stagedBytes > 0 || sessions[file: flow].gathered > 0
         || sessions[file: flow].gatheredInFlight > 0 || sessions[file: flow].isWaiting
       if sessions[file: flow].state == .opening || isUnfinished { sessions[file: flow].state = .failed }

@@ -210,7 +210,8 @@ extension RelayLoop where R: ~Copyable {
     sessions[flow.slot].fileOperations += 1
     ring.write(
       sessions[file: flow].descriptor, UnsafeMutableBufferPointer(rebasing: vectors[..<count]),
-      offset: Int64(sessions[file: flow].fileBytes), token: token(flow.direction == .in ? .writeIn : .writeOut, flow.slot))
+      offset: Int64(sessions[file: flow].fileBytes),
+      token: token(flow.direction == .in ? .writeIn : .writeOut, flow.slot))
   }
 
   private mutating func addVectors(of queue: SpanTable.Queue, from: UInt64, to: UInt64, _ count: inout Int) {
@@ -725,7 +726,8 @@ extension RelayLoop where R: ~Copyable {
 
   /// Writes the little that is staged in the loop, where no device can make it wait; elsewhere nothing happens.
   private mutating func writeNow(_ flow: FlowIndex) {
-    guard isDirectoryInMemory, sessions[file: flow].state == .open || sessions[file: flow].state == .ended, !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
+    guard isDirectoryInMemory, sessions[file: flow].state == .open || sessions[file: flow].state == .ended,
+      !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
       sessions[file: flow].stagedBytes <= Limits.writeNowBytes
     else { return }
     var count = 0

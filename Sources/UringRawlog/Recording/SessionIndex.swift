@@ -213,7 +213,7 @@ func jsonString(_ text: String) -> [UInt8] {
     case "\"", "\\":
       result += "\\"
       result.unicodeScalars.append(scalar)
-    case "\u{0}"..<" ", "\u{7F}"..<"\u{A0}":
+    case _ where scalar.isObeyed:
       let digits = String(scalar.value, radix: 16)
       result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
     default:
