@@ -214,6 +214,15 @@ extension RelayLoop where R: ~Copyable {
       token: token(flow.direction == .in ? .writeIn : .writeOut, flow.slot))
   }
 
+  /// Receive buffers that were sent before they were written go back to the ring.
+  private mutating func giveBackSent(_ flow: FlowIndex, writtenTo place: UInt64) {
+    while true {
+      let list = sessions[file: flow].writingSent
+      guard list.head >= 0, list.base + UInt64(spans[list.head].count) <= place else { return }
+      ring.returnBuffer(spans.removeFirst(from: &sessions[file: flow].writingSent))
+    }
+  }
+
   private mutating func addVectors(of queue: SpanTable.Queue, from: UInt64, to: UInt64, _ count: inout Int) {
     var span = queue.head
     var place = queue.base
@@ -237,16 +246,15 @@ extension RelayLoop where R: ~Copyable {
     sessions[file: flow].writingFrom += taken
     let isFailed = result == 0 || result < 0 && !Errno(-result).isRetry
     if !isFailed, sessions[file: flow].writingFrom < sessions[file: flow].writingTo {
+      giveBackSent(flow, writtenTo: sessions[file: flow].writingFrom)
       writeInFlight(flow)
       return
     }
+    giveBackSent(flow, writtenTo: .max)
     sessions[file: flow].writingFrom = .max
     sessions[file: flow].writingTo = .max
     gatheredBuffers -= Int(sessions[file: flow].gatheredInFlight)
     sessions[file: flow].gatheredInFlight = 0
-    while sessions[file: flow].writingSent.head >= 0 {
-      ring.returnBuffer(spans.removeFirst(from: &sessions[file: flow].writingSent))
-    }
     if isFailed {
       // A regular file never takes nothing without saying why; do not ask for ever.
       recordingFailed(flow, "write", Errno(result == 0 ? EIO : -result))
