@@ -40,7 +40,7 @@ BENCH_OUTPUT ?= bench-results/latest.json
 bench: build
 	scripts/install-dependencies bench
 	mkdir -p $(dir $(BENCH_OUTPUT))
-	$(RELEASE) bench --peers --output $(BENCH_OUTPUT)
+	URING_RAWLOG_COMMIT=$$(git describe --always --dirty 2>/dev/null) $(RELEASE) bench --peers --output $(BENCH_OUTPUT)
 
 # An answer within a minute or so; nothing to quote.
 bench-quick: build

@@ -52,7 +52,7 @@ public struct BenchResult: Codable, Sendable {
     public var repetitions: Int
     /// Units in each repetition.
     public var units: Int
-    /// Of all bytes relayed in the last repetition, both directions.
+    /// Of all bytes that were relayed in the first recorded repetition, both directions.
     public var checksum: String
     /// The load by itself, without a relay: that much it could do, and what both its processes used.
     public var loadPerSecond: Double

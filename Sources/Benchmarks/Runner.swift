@@ -14,7 +14,7 @@ final class Runner {
   private var directoryCount = 0
   /// The recordings are other bytes than were relayed: whoever looks into that needs them.
   private var mustKeep = false
-  /// Peers that could not be measured.
+  /// Peers that could not be measured with this workload.
   private var failed: Set<String> = []
   let machine: BenchResult.Machine
 
@@ -78,7 +78,7 @@ final class Runner {
 
   func run() throws(BenchError) -> BenchResult {
     var result = BenchResult(
-      program: "uring-rawlog \(benchProgramVersion)", commit: nil, date: Self.today, command: configuration.command,
+      program: "uring-rawlog \(benchProgramVersion)", commit: getenv("URING_RAWLOG_COMMIT").map { String(cString: $0) }, date: Self.today, command: configuration.command,
       machine: machine, workloads: [], peers: [])
     let wanted =
       configuration.workloads.isEmpty
@@ -124,7 +124,8 @@ final class Runner {
 
   private func measure(_ workload: Workload) throws(BenchError) -> (BenchResult.Figure, [BenchResult.Peer]) {
     let load = try Load(workload)
-    let subjects = subjects(of: workload).filter { !failed.contains($0.name) }
+    failed = []
+    let subjects = subjects(of: workload)
     var samples = [[Sample]](repeating: [], count: subjects.count)
     var floors: [Double] = []
     let alone = try measureLoad(load)
@@ -152,7 +153,7 @@ final class Runner {
           let files = try freshDirectory("floor")
           try warmMemory(workload, near: files)
           floors.append(Double(try Floor.measure(sample.sizes, in: files)) / Double(sample.units))
-          if workload == .bulk || workload == .bulk16 { FileSystem.remove(files) }
+          if areLarge(sample.sizes) { FileSystem.remove(files) }
         }
       }
     }
@@ -291,9 +292,11 @@ final class Runner {
     }
     // Large files give their memory back to the next repetition; of many small ones nothing is removed before the end,
     // since ext4 is slow to create files where many were removed.
-    if workload == .bulk || workload == .bulk16 { FileSystem.remove(files) }
+    if areLarge(sample.sizes) { FileSystem.remove(files) }
     return sample
   }
+
+  private func areLarge(_ sizes: [Int]) -> Bool { sizes.reduce(0, +) >= sizes.count * (256 << 10) && !sizes.isEmpty }
 
   /// Makes the system touch as much memory as a repetition's files will need, and gives it back: a page that a virtual
   /// machine's host must supply first costs several times as much as filling it.
@@ -334,11 +337,15 @@ final class Runner {
       var floors: [Double] = []
       for repetition in 0..<min(extent.repetitions, 7) {
         Progress.show("messages of \(bytes) bytes: repetition \(repetition + 1)")
-        plain.append(try measure(OwnRelay.plain(), load, units: units).cpu)
+        // Who goes first changes here too.
+        if repetition % 2 == 0 { plain.append(try measure(OwnRelay.plain(), load, units: units).cpu) }
         let sample = try measure(OwnRelay.recorded(), load, units: units)
         recorded.append(sample.cpu)
+        if repetition % 2 == 1 { plain.append(try measure(OwnRelay.plain(), load, units: units).cpu) }
         let files = try freshDirectory("floor")
+        try warmMemory(.sizes, near: files)
         floors.append(Double(try Floor.measure(sample.sizes, in: files)) / Double(sample.units))
+        if areLarge(sample.sizes) { FileSystem.remove(files) }
       }
       let row = BenchResult.MessageSize(
         bytes: bytes, plainNanoseconds: Statistics.median(plain), recordedNanoseconds: Statistics.median(recorded),

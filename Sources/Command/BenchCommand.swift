@@ -13,7 +13,7 @@ struct BenchCommand: ParsableCommand {
       """,
     discussion: """
       Runs this program as a relay on loopback, plain and recording in turns over the same load, and compares the CPU \
-      that it uses per byte, message and session. Every byte relayed and every file recorded is verified. Takes up to \
+      that it uses per byte, message and session. Every byte relayed by it, and every file that it records, is verified. Takes up to \
       ten minutes, with --quick up to one.
       """)
 

@@ -8,6 +8,8 @@ import Glibc
 public struct LoadClient: ~Copyable {
   private let workload: Workload
   private let messageBytes: Int
+  /// A relay that moves nothing for so long has lost something.
+  private static let stallMilliseconds: Int32 = 20_000
   private let poller: Poller
   private let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
   private var slots: [Conversation?] = []
@@ -80,7 +82,8 @@ public struct LoadClient: ~Copyable {
     while open > 0, failure == nil {
       var ready: [Int] = []
       ready.reserveCapacity(256)
-      try poller.wait { (key) throws(BenchError) in ready.append(key) }
+      try poller.wait(Self.stallMilliseconds) { (key) throws(BenchError) in ready.append(key) }
+      if ready.isEmpty { failure = "nothing moved for \(Self.stallMilliseconds / 1000) s with \(open) connections open" }
       for slot in ready { try proceed(slot, script, sessions) }
     }
     let nanoseconds = monotonicNanoseconds() - begin

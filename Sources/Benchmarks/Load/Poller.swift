@@ -29,8 +29,10 @@ struct Poller: ~Copyable {
   }
 
   /// Waits until something is ready and calls `body` with the key of each.
-  func wait(_ body: (Int) throws(BenchError) -> Void) throws(BenchError) {
-    let count = epoll_wait(descriptor, ready.baseAddress, Int32(ready.count), -1)
+  ///
+  /// - Parameter milliseconds: how long at the most; -1 without end.
+  func wait(_ milliseconds: Int32 = -1, _ body: (Int) throws(BenchError) -> Void) throws(BenchError) {
+    let count = epoll_wait(descriptor, ready.baseAddress, Int32(ready.count), milliseconds)
     guard count >= 0 else {
       if errno == EINTR { return }
       throw BenchError("epoll_wait", errno)
