@@ -78,7 +78,8 @@ final class Runner {
 
   func run() throws(BenchError) -> BenchResult {
     var result = BenchResult(
-      program: "uring-rawlog \(benchProgramVersion)", commit: getenv("URING_RAWLOG_COMMIT").map { String(cString: $0) }, date: Self.today, command: configuration.command,
+      program: "uring-rawlog \(benchProgramVersion)", commit: getenv("URING_RAWLOG_COMMIT").map { String(cString: $0) },
+      date: Self.today, command: configuration.command,
       machine: machine, workloads: [], peers: [])
     let wanted =
       configuration.workloads.isEmpty

@@ -83,7 +83,9 @@ public struct LoadClient: ~Copyable {
       var ready: [Int] = []
       ready.reserveCapacity(256)
       try poller.wait(Self.stallMilliseconds) { (key) throws(BenchError) in ready.append(key) }
-      if ready.isEmpty { failure = "nothing moved for \(Self.stallMilliseconds / 1000) s with \(open) connections open" }
+      if ready.isEmpty {
+        failure = "nothing moved for \(Self.stallMilliseconds / 1000) s with \(open) connections open"
+      }
       for slot in ready { try proceed(slot, script, sessions) }
     }
     let nanoseconds = monotonicNanoseconds() - begin
