@@ -84,7 +84,7 @@ public enum Workload: String, CaseIterable, Sendable {
   }
 
   /// Ratios whose middle half spreads wider than this, relative to their median, are no figure.
-  static let spreadAllowed = 0.15
+  static let spreadAllowed = 0.25
 }
 
 /// How much of everything a run does.
