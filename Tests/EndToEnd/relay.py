@@ -91,7 +91,9 @@ class Relay:
         """The index: every record, or those of one event."""
         try:
             with open(self.index_path, encoding="utf-8") as file:
-                records = [json.loads(line) for line in file.read().splitlines() if line]
+                # A write under way may be seen in part: what has no line feed yet is still to come.
+                whole = file.read().rpartition("\n")[0]
+                records = [json.loads(line) for line in whole.splitlines() if line]
         except FileNotFoundError:
             return []
         return [r for r in records if event is None or r["event"] == event]

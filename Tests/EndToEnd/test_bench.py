@@ -545,9 +545,9 @@ class Peers(Bench):
                                           "--output", self.output, PATH=path)
         self.assertEqual((code, errors), (0, ""), output)
         self.assertIn("peer: nginx (nginx version: fake/1)", output)
-        # It is said once, with the reason that it gave, and not tried again.
+        # It is said once for each workload, with the reason that it gave.
         said = [line for line in output.splitlines() if "no row for nginx" in line]
-        self.assertEqual(len(said), 1, output)
+        self.assertEqual([line.split(":")[0] for line in said], ["churn", "pingpong"], output)
         self.assertIn("no such directive", said[0])
         # What somebody else's program says does not reach the terminal as it is.
         self.assertNotIn("\x1b", output)

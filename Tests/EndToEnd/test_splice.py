@@ -306,7 +306,9 @@ class Recorded(Splice):
             self.assertEqual(record["recording"], "truncated")
             self.assertTrue(relay.recording(record, "in") == up[:100 << 10])
             self.assertTrue(relay.recording(record, "out") == down[:100 << 10])
-            self.assertEqual(pipes(relay) > 0, mode != "copy")
+            # Whether auto finds that this is bulk depends on how much comes at a time.
+            if mode != "auto":
+                self.assertEqual(pipes(relay) > 0, mode == "splice")
 
     def test_recorded_and_not_side_by_side(self):
         for mode in MODES:
