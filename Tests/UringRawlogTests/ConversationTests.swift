@@ -254,13 +254,14 @@ import Testing
   }
 
   @Test func aServerThatEndsEarlyIsAFailure() throws {
-    let greeting = Script.make(.churn, unitsPerConnection: 1).part(0)
-    guard case .failed(let reason) = try Self.client(.churn, Array(greeting.bytes.dropLast()), endsThere: true) else {
+    let script = Script.make(.churn, unitsPerConnection: 1)
+    let greeting = withExtendedLifetime(script) { Array(script.part(0).bytes) }
+    guard case .failed(let reason) = try Self.client(.churn, Array(greeting.dropLast()), endsThere: true) else {
       Issue.record("it is none")
       return
     }
     #expect(reason.contains("ended early") && reason.contains("part 0") && reason.contains("\(greeting.count - 1) of"))
-    guard case .failed(let second) = try Self.client(.churn, Array(greeting.bytes), endsThere: true) else {
+    guard case .failed(let second) = try Self.client(.churn, greeting, endsThere: true) else {
       Issue.record("it is none between two parts either")
       return
     }
@@ -269,7 +270,9 @@ import Testing
 
   @Test func aServerThatSaysMoreIsAFailure() throws {
     let script = Script.make(.churn, unitsPerConnection: 1)
-    let all = stride(from: 0, to: script.partCount, by: 2).flatMap { Array(script.part($0).bytes) }
+    let all = withExtendedLifetime(script) {
+      stride(from: 0, to: script.partCount, by: 2).flatMap { Array(script.part($0).bytes) }
+    }
     guard case .finished = try Self.client(.churn, all, endsThere: true) else {
       Issue.record("the whole script is no success")
       return

@@ -151,13 +151,13 @@ public struct LoadClient: ~Copyable {
   // MARK: Idle connections
 
   private mutating func hold(port: UInt16, count: Int) throws(BenchError) {
-    let greeting = Script.make(.idle, unitsPerConnection: 1).part(0)
+    let greetingBytes = Script.make(.idle, unitsPerConnection: 1).part(0).count
     while held.count < count {
       let socket = try Loopback.connect(port)
       held.append(socket)
       // One after the other, so that no backlog overflows.
       var watched = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
-      guard poll(&watched, 1, 10_000) == 1, recv(socket, scratch.baseAddress, scratch.count, 0) == greeting.count
+      guard poll(&watched, 1, 10_000) == 1, recv(socket, scratch.baseAddress, scratch.count, 0) == greetingBytes
       else {
         LoadServer.say("failed connection \(held.count) got no greeting")
         return

@@ -1,7 +1,7 @@
 /// What client and server say to each other, part by part: part 0 is the server's (often its greeting), part 1 the
 /// client's, and so on in turns.
 struct Script {
-  /// One part: `count` bytes, taken from `bytes` again and again.
+  /// One part: `count` bytes, taken from `bytes` again and again; the memory is the script's.
   struct Part {
     var bytes: UnsafeRawBufferPointer
     var count: Int
@@ -29,7 +29,16 @@ struct Script {
   /// The server does not know which round is the last: the client ends its stream behind it.
   var clientLeaves = false
 
+  /// The memory of the parts, which lives as long as the script; a part itself is copied at every step.
+  private final class Memory {
+    private let pieces: [UnsafeRawBufferPointer]
+    init(_ pieces: [UnsafeRawBufferPointer]) { self.pieces = pieces }
+    deinit { for piece in pieces { piece.deallocate() } }
+  }
+  private let memory: Memory
+
   private init(greeting: Part, round: [Part], rounds: Int) {
+    memory = Memory(([greeting] + round).map(\.bytes))
     self.greeting = greeting
     self.round = round
     partCount = 1 + round.count * rounds

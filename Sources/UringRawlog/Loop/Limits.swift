@@ -108,6 +108,11 @@ enum Limits {
   /// From so many bytes, or well filled buffers, on they are written without waiting for the flush interval.
   static let gatheredWriteBytes = 512 << 10
   static let gatheredWriteBuffers = 8
+  /// Above so much staging memory in use, what is staged falls out of the processor's cache before it is written, and
+  /// touching new memory costs more than large writes save: blocks do not grow any more, and a file is written from
+  /// `writeBytesCrowded` on.
+  static let cachedBlockBytes = 8 << 20
+  static let writeBytesCrowded = 48 << 10
   /// Blocks gathered into one write.
   static let writeVectors = 64
   /// Files whose flush interval is nearly over that are written in one turn.
@@ -153,6 +158,7 @@ enum Limits {
     precondition(logMemoryMinimum / sessionShareOfLogMemory >= 2 * blockBytes[0])
     precondition(gatheredBuffersPerFile <= writeVectors, "a file's receive buffers go into one write")
     precondition(gatheredBuffers <= receiveBuffers, "recordings must not starve receiving")
+    precondition(writeBytesCrowded < writeBytes)
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
   }
 }

@@ -302,8 +302,9 @@ extension RelayLoop where R: ~Copyable {
   /// Writes without waiting for the flush interval when there is enough for one write, or memory grows scarce.
   @inline(__always)
   private mutating func writeIfMuch(_ flow: FlowIndex) {
+    let enough = pool.usedBytes <= Limits.cachedBlockBytes ? Limits.writeBytes : Limits.writeBytesCrowded
     guard
-      sessions[file: flow].stagedBytes >= Limits.writeBytes
+      sessions[file: flow].stagedBytes >= enough
         || sessions[flow.slot].stagingBytes * 2 > sessionShare || pool.usedBytes * 2 > pool.limit
     else { return }
     sessions[file: flow].mustFlush = true
@@ -359,7 +360,9 @@ extension RelayLoop where R: ~Copyable {
     let slot = flow.slot
     var sizeClass = sessions[file: flow].sizeClass
     // A block that fills before it is flushed: the flow moves much, give it a larger one.
-    if sessions[file: flow].last != nil, !sessions[file: flow].isTailSealed, Int(sizeClass) < BlockPool.classes - 1 {
+    if sessions[file: flow].last != nil, !sessions[file: flow].isTailSealed, Int(sizeClass) < BlockPool.classes - 1,
+      pool.usedBytes <= Limits.cachedBlockBytes
+    {
       sizeClass += 1
     }
     let share = sessionShare - sessions[slot].stagingBytes
