@@ -1,8 +1,5 @@
 import FoundationEssentials
 import Glibc
-import UringRawlog
-
-let benchProgramVersion = programVersion
 
 /// `uring-rawlog bench`: from the options to a table, a file and an exit code.
 public enum Bench {

@@ -1,5 +1,6 @@
 import CBench
 import Glibc
+import UringRawlog
 
 /// A run: each workload with each of its subjects, one after the other in every repetition, so that whatever else the
 /// machine does meets all of them alike.
@@ -78,7 +79,7 @@ final class Runner {
 
   func run() throws(BenchError) -> BenchResult {
     var result = BenchResult(
-      program: "uring-rawlog \(benchProgramVersion)", commit: getenv("URING_RAWLOG_COMMIT").map { String(cString: $0) },
+      program: "uring-rawlog \(programVersion)", commit: getenv("URING_RAWLOG_COMMIT").map { String(cString: $0) },
       date: Self.today, command: configuration.command,
       machine: machine, workloads: [], peers: [])
     let wanted =

@@ -157,7 +157,7 @@ enum Limits {
       submissionArenaBytes >= 4 * (writeVectors + sendVectors) * 16, "an operation's vectors fit the arena")
     precondition(logMemoryMinimum / sessionShareOfLogMemory >= 2 * blockBytes[0])
     precondition(gatheredBuffersPerFile <= writeVectors, "a file's receive buffers go into one write")
-    precondition(gatheredBuffers <= receiveBuffers, "recordings must not starve receiving")
+    precondition(gatheredBuffers <= receiveBuffers / 2, "recordings must not starve receiving")
     precondition(writeBytesCrowded < writeBytes)
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
   }

@@ -155,12 +155,8 @@ extension RelayLoop where R: ~Copyable {
   /// relayed bytes themselves.
   @inline(__always)
   private func mayGather(_ flow: FlowIndex, _ span: Int32) -> Bool {
-    guard Int(spans[span].count) * 2 >= ring.bufferBytes else { return false }
-    return mayGatherFull(flow)
-  }
-
-  private func mayGatherFull(_ flow: FlowIndex) -> Bool {
-    writesReceiveBuffers && sessions[file: flow].state == .open && !sessions[file: flow].isDropping
+    Int(spans[span].count) * 2 >= ring.bufferBytes && writesReceiveBuffers && sessions[file: flow].state == .open
+      && !sessions[file: flow].isDropping
       && Int(sessions[file: flow].gathered + sessions[file: flow].gatheredInFlight) < Limits.gatheredBuffersPerFile
       && gatheredBuffers < Limits.gatheredBuffers && !sessions[flow: flow].isParked
   }
