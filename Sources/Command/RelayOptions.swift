@@ -34,6 +34,13 @@ struct RelayOptions: ParsableArguments {
       valueName: "directory"))
   var index: String?
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Two files a session, or one whose lines say when they came and which direction they are of (I: and O:).",
+      valueName: "pair|merged"))
+  var layout = "pair"
+
   @Flag(name: [.customShort("t"), .long], help: "Put 'SECONDS.MICROSECONDS ' in front of each line, as rawlog -t.")
   var timestamps = false
 
@@ -161,8 +168,12 @@ struct RelayOptions: ParsableArguments {
       guard !index.isEmpty else { throw Self.wrong("--index is empty: name a directory") }
       configuration.indexDirectory = index
     }
+    configuration.layout = try Self.choice("--layout", layout)
     configuration.timestamps = timestamps
     configuration.boundaries = boundaries
+    if configuration.layout == .merged, boundaries {
+      throw Self.wrong("--boundaries: layout merged has lines and no reads; leave one of them out")
+    }
     configuration.addressInName = addressInName
     if let filter { configuration.filter = try Self.choice("--filter", filter) }
     for text in only {

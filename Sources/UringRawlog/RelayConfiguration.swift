@@ -1,5 +1,13 @@
 /// Everything that `uring-rawlog relay` is told, as plain data. Durations are in nanoseconds, 0 meaning "never ends".
 public struct RelayConfiguration: Sendable {
+  /// What files a session is recorded to.
+  public enum Layout: String, Sendable, CaseIterable {
+    /// One for each direction.
+    case pair
+    /// One, whose lines say which direction they are of.
+    case merged
+  }
+
   /// What a full `--log-memory` does to the senders.
   public enum LogFull: String, Sendable, CaseIterable {
     case wait
@@ -33,6 +41,11 @@ public struct RelayConfiguration: Sendable {
   public var directory: DirectoryTemplate
   /// Where the session index goes; nil for the recordings' own directory.
   public var indexDirectory: String?
+  public var layout = Layout.pair
+  /// Where recordings are sent instead of into a directory (`--dir tcp:HOST:PORT`).
+  public var collector: Address?
+  /// It may be on another machine, though mail goes to it in the clear.
+  public var allowsRemoteCollector = false
   public var timestamps = false
   public var boundaries = false
   public var addressInName = false

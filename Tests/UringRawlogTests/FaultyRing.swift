@@ -171,6 +171,9 @@ struct FaultyRing: Ring, ~Copyable {
   mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32? {
     inner.writeNow(file, vectors, offset: offset)
   }
+  mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token) {
+    inner.truncate(file, to: bytes, token: token)
+  }
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     inner.unlink(directory, path, token: token)
   }

@@ -62,9 +62,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// Writes the rest of the recording, then the end record, and gives the slot back.
   private mutating func finish(_ slot: Int) {
-    let isInFinished = finishFile(FlowIndex(slot, .in))
-    let isOutFinished = finishFile(FlowIndex(slot, .out))
-    guard isInFinished, isOutFinished, sessions[slot].fileOperations == 0 else { return }
+    guard finishFiles(slot), sessions[slot].fileOperations == 0 else { return }
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       release(flow)
@@ -84,7 +82,8 @@ extension RelayLoop where R: ~Copyable {
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       let isUnfinished =
-        sessions[file: flow].stagedBytes > 0 || sessions[file: flow].gathered > 0
+        sessions[file: file(of: flow)].stagedBytes > 0 || sessions[file: flow].line != nil
+        || sessions[file: flow].gathered > 0
         || sessions[file: flow].gatheredInFlight > 0 || sessions[file: flow].isWaiting
       if sessions[file: flow].state == .opening || isUnfinished { sessions[file: flow].state = .failed }
     }

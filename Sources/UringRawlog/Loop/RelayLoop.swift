@@ -63,6 +63,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   let encoder: Encoder
   let fileName: FileName
   let names: [SessionIndex.Names]
+  /// Both directions of a session go to one file, which is kept where the client's direction has its own otherwise.
+  let sharesFile: Bool
   /// Recordings are the relayed bytes themselves, and may be written from the receive buffers; from so many on at once.
   let writesReceiveBuffers: Bool
   let gatheredWriteBytes: Int
@@ -177,9 +179,12 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     report = Report(descriptor: environment.messages)
     encoder = Encoder(timestamps: configuration.timestamps, boundaries: configuration.boundaries)
     writesReceiveBuffers =
-      !configuration.timestamps && !configuration.boundaries && configuration.maxRecordingBytes == .max
+      configuration.layout == .pair && !configuration.timestamps && !configuration.boundaries
+      && configuration.maxRecordingBytes == .max
     gatheredWriteBytes = min(Limits.gatheredWriteBytes, Limits.gatheredWriteBuffers * bufferBytes)
-    fileName = FileName(processID: environment.processID, addressInName: configuration.addressInName)
+    fileName = FileName(
+      processID: environment.processID, addressInName: configuration.addressInName, layout: configuration.layout)
+    sharesFile = configuration.layout == .merged
     var serverPath = ""
     if case .unix(let path) = configuration.connect.target { serverPath = path }
     names = environment.listeners.map {
@@ -204,6 +209,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
           block = current.header.pointee.next
           current.deallocate()
         }
+        let file = FlowIndex(rawValue: slot << 1 | direction)
+        sessions[file: file].line?.deallocate()
+        sessions[file: file].tentative?.deallocate()
       }
     }
     batch.deallocate()

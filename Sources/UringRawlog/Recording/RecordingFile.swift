@@ -16,6 +16,8 @@ struct RecordingFile {
 
   var state: State = .none
   var descriptor: Int32 = -1
+  /// The descriptor may be written to: every file of the session was created.
+  var isOpen = false
   /// Why it could not be created (errno(3)); 0 when nothing failed.
   var openError: Int32 = 0
   var encoder = Encoder.State()
@@ -60,6 +62,22 @@ struct RecordingFile {
   /// Spans that are being written and were sent meanwhile: they left the flow's queue, so that nothing behind them is
   /// kept. `base` is the place in the stream of the first.
   var writingSent = SpanTable.Queue()
+
+  /// Where both directions share a file: the line of this direction whose end has not come yet.
+  var line: BlockPool.Block?
+  /// What the file holds of it already; see `RelayLoop.writeTentative`.
+  var lineBytesShown: Int32 = 0
+  /// Bytes on disk of this direction's lines.
+  var lineBytes: UInt64 = 0
+  /// The last gap that the file tells of, by its place in the session's list.
+  var markedGap: Int32 = -1
+  /// Lines without an end, as they are being written.
+  var tentative: BlockPool.Block?
+  /// Staged bytes that the same write has in front of them.
+  var tentativeAfter = 0
+  var isTentativeDue = false
+  /// The file may hold tentative bytes behind those that count.
+  var hasTentativeBytes = false
 
   /// When the oldest staged byte came (monotonic nanoseconds), and the neighbours in the list of files to be flushed.
   var dirtySince: UInt64 = 0

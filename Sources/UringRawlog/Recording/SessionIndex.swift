@@ -137,8 +137,8 @@ struct SessionIndex: ~Copyable {
     field(",\"out_bytes\":", flowOut.received)
     field(",\"in_recorded\":", inFile.recorded)
     field(",\"out_recorded\":", outFile.recorded)
-    field(",\"in_file\":", inFile.fileBytes)
-    field(",\"out_file\":", outFile.fileBytes)
+    field(",\"in_file\":", fileName.layout == .pair ? inFile.fileBytes : inFile.lineBytes)
+    field(",\"out_file\":", fileName.layout == .pair ? outFile.fileBytes : outFile.lineBytes)
     field(",\"dropped\":", inFile.dropped + outFile.dropped)
     pending.append(",\"gaps\":[")
     for (number, gap) in gaps.enumerated() {

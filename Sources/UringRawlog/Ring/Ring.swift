@@ -49,6 +49,8 @@ protocol Ring: ~Copyable {
   mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32?
   /// The same for a small write: the bytes written or a negative error number.
   mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32?
+  /// Cuts a file to so many bytes; where the kernel cannot (before 6.9), nothing happens.
+  mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token)
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token)
   mutating func close(_ descriptor: Int32, token: Token)
   /// Completes once when one of `events` (poll(2)) holds for a socket, or it failed.
