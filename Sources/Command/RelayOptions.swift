@@ -23,9 +23,15 @@ struct RelayOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       Where recordings go; it must exist. With %{ip}, %{date}, %{listener} or %{local_port} each session has its own, \
-      and one whose directory does not exist is not recorded.
+      and one whose directory does not exist is not recorded. With tcp:HOST:PORT recordings are sent there, a connection \
+      a session (needs --layout merged and --index).
       """, valueName: "directory"))
   var directory: String?
+
+  @Flag(
+    name: .long,
+    help: "With --dir tcp:HOST:PORT: it may be another machine, to which whole mail goes in the clear.")
+  var collectorInsecure = false
 
   @Option(
     name: .long,
@@ -75,9 +81,11 @@ struct RelayOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "When that memory is full: hold the senders back, or lose recording and say so in the index.",
-      valueName: "wait|drop"))
-  var logFull = "wait"
+      """
+      When that memory is full: hold the senders back, or lose recording and say so in the index. (default: wait; drop \
+      with --dir tcp:HOST:PORT)
+      """, valueName: "wait|drop"))
+  var logFull: String?
 
   @Option(
     name: .long,
@@ -169,6 +177,12 @@ struct RelayOptions: ParsableArguments {
       configuration.indexDirectory = index
     }
     configuration.layout = try Self.choice("--layout", layout)
+    if let collector = configuration.directory.text.dropPrefix("tcp:") {
+      try readCollector(collector, into: &configuration)
+    } else if collectorInsecure {
+      throw Self.wrong(
+        "--collector-insecure: there is no collector; name one with --dir tcp:HOST:PORT, or leave it out")
+    }
     configuration.timestamps = timestamps
     configuration.boundaries = boundaries
     if configuration.layout == .merged, boundaries {
@@ -191,7 +205,7 @@ struct RelayOptions: ParsableArguments {
       }
       return size
     }
-    configuration.logFull = try Self.choice("--log-full", logFull)
+    configuration.logFull = try Self.choice("--log-full", logFull ?? (configuration.collector == nil ? "wait" : "drop"))
     if let logWait {
       guard configuration.logFull == .wait else {
         throw Self.wrong("--log-wait: nothing waits with --log-full drop; leave one of them out")
@@ -205,6 +219,19 @@ struct RelayOptions: ParsableArguments {
       let size = try Self.read("--max-recording") { () throws(ValueError) in try Values.size(maxRecording) }
       configuration.maxRecordingBytes = UInt64(size)
     }
+  }
+
+  private func readCollector(_ text: String, into configuration: inout RelayConfiguration) throws(StartError) {
+    let address = try Self.read("--dir") { () throws(ValueError) in try Address(connecting: text) }
+    guard case .host = address.target else { throw Self.wrong("--dir: a collector is tcp:HOST:PORT") }
+    guard configuration.layout == .merged else {
+      throw Self.wrong("--dir: a collector gets one stream a session; add --layout merged")
+    }
+    guard index != nil else {
+      throw Self.wrong("--dir: a collector keeps no session index; name a directory for it with --index")
+    }
+    configuration.collector = address
+    configuration.allowsRemoteCollector = collectorInsecure
   }
 
   private func readLimits(into configuration: inout RelayConfiguration) throws(StartError) {

@@ -78,6 +78,9 @@ public struct RelayConfiguration: Sendable {
     !only.isEmpty || filter != nil || directory.hasVariables || maxRecordingBytes < .max
   }
 
+  /// Descriptors that a session's recording takes.
+  var filesPerSession: Int { filter == nil && layout == .pair ? 2 : 1 }
+
   func isRecorded(_ direction: Direction) -> Bool {
     switch (filter, direction) {
     case (nil, _), (.in, .in), (.out, .out): true

@@ -131,7 +131,9 @@ struct Scenario {
         if turns > 100_000 {
           if getenv("SIMULATION_TRACE") != nil {
             for slot in 0..<loop.sessions.usedSlots where loop.sessions[slot].phase != .free {
-              print(loop.sessions[slot], loop.sessions[file: FlowIndex(slot, .in)], loop.sessions[file: FlowIndex(slot, .out)], world.operations)
+              print(
+                loop.sessions[slot], loop.sessions[file: FlowIndex(slot, .in)],
+                loop.sessions[file: FlowIndex(slot, .out)], world.operations)
             }
             print(configuration)
           }

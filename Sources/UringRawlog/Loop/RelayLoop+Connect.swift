@@ -112,6 +112,7 @@ extension RelayLoop where R: ~Copyable {
     case .free, .terminating, .closing:
       break
     }
+    if sessions[slot].collectorDeadline > 0 { next = min(next, sessions[slot].collectorDeadline) }
     for direction in 0..<2 {
       let file = FlowIndex(rawValue: slot << 1 | direction)
       if sessions[file: file].isWaiting {
@@ -140,6 +141,7 @@ extension RelayLoop where R: ~Copyable {
       case .connecting, .free, .terminating, .closing:
         break
       }
+      workCollectorDeadline(slot)
       for direction in 0..<2 { giveUpWaiting(FlowIndex(rawValue: slot << 1 | direction)) }
       touch(slot)
       if let next = nextDeadline(slot) {

@@ -8,6 +8,10 @@ extension RelayLoop where R: ~Copyable {
   /// Begins to create the files of a session. Bytes gather in staging until they are open.
   mutating func openRecording(_ slot: Int) {
     sessions[slot].isRecorded = true
+    guard configuration.collector == nil else {
+      collect(slot)
+      return
+    }
     if isDirectoryGone { reopenDirectory() }
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
@@ -69,6 +73,10 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func opened(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
+    guard configuration.collector == nil else {
+      collectorConnected(slot, completion)
+      return
+    }
     sessions[slot].fileOperations -= 1
     noteOpened(flow, completion.result)
     if sessions[slot].fileOperations == 0 { openingEnded(slot) }
@@ -489,9 +497,12 @@ extension RelayLoop where R: ~Copyable {
     }
     finishGathering(flow, isAll: block == nil)
     if block == nil { addTentative(flow, &count) }
-    ring.write(
-      sessions[file: flow].descriptor, UnsafeMutableBufferPointer(rebasing: vectors[..<count]), offset: offset,
-      token: token)
+    let pieces = UnsafeMutableBufferPointer(rebasing: vectors[..<count])
+    if configuration.collector != nil {
+      ring.send(sessions[file: flow].descriptor, pieces, token: token)
+    } else {
+      ring.write(sessions[file: flow].descriptor, pieces, offset: offset, token: token)
+    }
   }
 
   /// Blocks that are being written take no more bytes.
@@ -521,6 +532,11 @@ extension RelayLoop where R: ~Copyable {
       endTentative(flow, isComplete: rest == staged + Int(tentative.header.pointee.used))
       rest = min(rest, staged)
     }
+    guard configuration.collector == nil || result > 0 else {
+      collectorWritten(slot, result)
+      writeOn(flow)
+      return
+    }
     if result < 0, !Errno(-result).isRetry {
       recordingFailed(flow, "write", Errno(-result))
       return
@@ -545,6 +561,7 @@ extension RelayLoop where R: ~Copyable {
       giveBack(block, of: slot)
     }
     if sessions[file: flow].first == nil { sessions[file: flow].isTailSealed = false }
+    if configuration.collector != nil { collectorWritten(slot, result) }
     writeOn(flow)
   }
 
@@ -664,7 +681,10 @@ extension RelayLoop where R: ~Copyable {
     let isInEnding = finishDirection(FlowIndex(slot, .in))
     let isOutEnding = finishDirection(FlowIndex(slot, .out))
     guard isInEnding, isOutEnding else { return false }
-    if sharesFile { return stageRest(slot) && finishFile(FlowIndex(slot, .in)) }
+    if sharesFile {
+      guard stageRest(slot) else { return false }
+      return configuration.collector == nil ? finishFile(FlowIndex(slot, .in)) : finishCollected(slot)
+    }
     let isInFinished = finishFile(FlowIndex(slot, .in))
     let isOutFinished = finishFile(FlowIndex(slot, .out))
     return isInFinished && isOutFinished

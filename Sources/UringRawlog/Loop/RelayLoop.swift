@@ -10,6 +10,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   struct Environment {
     var listeners: [Listener]
     var targets: [SocketAddress]
+    /// The addresses of the collector; empty without one.
+    var collectors: [SocketAddress] = []
     /// The directory of the recordings; -1 when it is a template.
     var directory: Int32 = -1
     /// The session index, opened for appending.
@@ -111,6 +113,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// When unused staging memory is given back, unless blocks are taken until then; 0 when there is none.
   var trimAt: UInt64 = 0
   var trimTakenBlocks = 0
+  var collector = CollectorState()
   var firstDirty: Int32 = -1
   var lastDirty: Int32 = -1
   /// Gaps of the sessions that have any.
@@ -254,6 +257,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     advanceTouched()
     readyFlows = 0
     if hasMemoryReturned { retryMemoryWaiting() }
+    if !collector.waiting.isEmpty { workCollector() }
     if !starved.isEmpty { feedStarved() }
     // Memory and buffers that came back may have moved further sessions on.
     advanceTouched()
@@ -274,7 +278,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     case .signal: signalled(completion)
     case .wake: woken()
     case .connect, .receiveClient, .receiveServer, .sendClient, .sendServer, .openIn, .openOut, .writeIn, .writeOut,
-      .pollIn, .pollOut, .cancel:
+      .pollIn, .pollOut, .pollCollector, .cancel:
       guard sessions.isCurrent(completion.token) else {
         giveBack(completion, kind)
         return
@@ -296,6 +300,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       case .writeOut: written(FlowIndex(slot, .out), completion)
       case .pollIn: polled(FlowIndex(slot, .in), completion)
       case .pollOut: polled(FlowIndex(slot, .out), completion)
+      case .pollCollector: collectorPolled(slot, completion)
       case .cancel: cancelled(slot, completion)
       case .accept, .cancelAccept, .close, .unlink, .indexWrite, .signal, .wake: break
       }
@@ -374,6 +379,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if acceptPausedUntil > 0, !isDraining { next = min(next, acceptPausedUntil) }
     if !resting.isEmpty { next = min(next, restUntil) }
     if trimAt > 0 { next = min(next, trimAt) }
+    if !collector.waiting.isEmpty, !collector.isProbing { next = min(next, collector.retryAt) }
     if !starved.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
     if isDraining { next = min(next, exitDeadline > 0 ? exitDeadline : drainDeadline) }
     guard next < .max else { return nil }

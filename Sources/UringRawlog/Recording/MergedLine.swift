@@ -51,6 +51,13 @@ enum MergedLine {
     text.append(UInt8(ascii: "\n"))
   }
 
+  /// Where the line begins that a place lies in; the place itself when it is the beginning of one.
+  static func start(ofLineAt place: Int, in lines: UnsafeRawPointer) -> Int {
+    var start = place
+    while start > 0, lines.load(fromByteOffset: start - 1, as: UInt8.self) != UInt8(ascii: "\n") { start -= 1 }
+    return start
+  }
+
   /// What a run of whole lines, cut off anywhere, holds of each direction.
   struct Share: Equatable {
     /// Bytes of the file, and the relayed bytes in them.

@@ -165,6 +165,7 @@ struct SessionIndex: ~Copyable {
     if !session.isRecorded { return "none" }
     if inFile.state == .failed || outFile.state == .failed { return "failed" }
     if hasGaps { return "lossy" }
+    if session.isCollectorLost { return "lossy" }
     if inFile.isTruncated || outFile.isTruncated { return "truncated" }
     return "complete"
   }

@@ -54,7 +54,25 @@ struct Session {
     }
   }
 
+  /// How the connection to the collector stands.
+  enum Collecting: UInt8 {
+    case none
+    /// It waits until the collector can be reached again.
+    case waiting
+    case connecting
+    case connected
+    /// The connection broke while bytes were being sent.
+    case broken
+    /// All was sent, or given up: what is with the kernel is called back.
+    case ending
+  }
+
   var phase: Phase = .free
+  var collecting: Collecting = .none
+  /// A connection to the collector broke: it may lack what the kernel had taken already.
+  var isCollectorLost = false
+  /// The session is over, and was not sent in time.
+  var isCollectorGivenUp = false
   var reason: Reason = .none
   var clientClose: Close = .cut
   var serverClose: Close = .cut
@@ -95,6 +113,10 @@ struct Session {
   /// When a session with a broken leg is ended at the latest, and when it is looked at next; 0 while both legs stand.
   var lingerEnd: UInt64 = 0
   var lingerCheck: UInt64 = 0
+  /// Until when the collector may take to be reached, or after the session's end to take the rest, and since when the
+  /// connection to it stands (monotonic nanoseconds); 0 while neither matters.
+  var collectorDeadline: UInt64 = 0
+  var collectorSince: UInt64 = 0
   /// Staging memory of both files.
   var stagingBytes = 0
   /// Its place in the deadline heap; -1 when it has none.
