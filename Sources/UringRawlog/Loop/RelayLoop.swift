@@ -116,6 +116,10 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var collector = CollectorState()
   var firstDirty: Int32 = -1
   var lastDirty: Int32 = -1
+  /// Where the recording of the span that is being looked at differs from it, and the same of directions whose recording
+  /// waits for memory.
+  var edits = RecordingEdits()
+  var waitingEdits: [Int: WaitingEdits] = [:]
   /// Gaps of the sessions that have any.
   var gaps: [Int: [RecordingGap]] = [:]
   /// The addresses, as JSON, of clients that bound their unix socket to a path.
