@@ -47,6 +47,26 @@ struct RelayOptions: ParsableArguments {
       valueName: "pair|merged"))
   var layout = "pair"
 
+  @Option(
+    name: .customLong("protocol"),
+    help: ArgumentHelp(
+      "What is spoken: so credentials can be left out and logins be told.", valueName: "raw|imap|pop3|smtp|lmtp|sieve"))
+  var mailProtocol = "raw"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      Whether each password and SASL response becomes '<redacted>' in the recording. (default: redact when --protocol is \
+      given; raw can only keep)
+      """, valueName: "redact|keep"))
+  var secrets: String?
+
+  @Flag(
+    name: .long,
+    help: "Record up to the server's answer to a successful login; the session goes on unrecorded.")
+  var preLogin = false
+
   @Flag(name: [.customShort("t"), .long], help: "Put 'SECONDS.MICROSECONDS ' in front of each line, as rawlog -t.")
   var timestamps = false
 
@@ -176,6 +196,7 @@ struct RelayOptions: ParsableArguments {
       guard !index.isEmpty else { throw Self.wrong("--index is empty: name a directory") }
       configuration.indexDirectory = index
     }
+    try readProtocol(into: &configuration)
     configuration.layout = try Self.choice("--layout", layout)
     if let collector = configuration.directory.text.dropPrefix("tcp:") {
       try readCollector(collector, into: &configuration)
@@ -218,6 +239,31 @@ struct RelayOptions: ParsableArguments {
     if let maxRecording {
       let size = try Self.read("--max-recording") { () throws(ValueError) in try Values.size(maxRecording) }
       configuration.maxRecordingBytes = UInt64(size)
+    }
+  }
+
+  private func readProtocol(into configuration: inout RelayConfiguration) throws(StartError) {
+    if mailProtocol != "raw" {
+      guard let known = MailProtocol(rawValue: mailProtocol) else {
+        let choices = (["raw"] + MailProtocol.allCases.map(\.rawValue)).joined(separator: ", ")
+        throw Self.wrong("--protocol: '\(mailProtocol.escapedForMessage)' is none of \(choices)")
+      }
+      configuration.mailProtocol = known
+    }
+    switch secrets {
+    case "keep": configuration.keepsSecrets = true
+    case "redact" where configuration.mailProtocol == nil:
+      throw Self.wrong("--secrets redact: what credentials are is known only of a protocol; add --protocol")
+    case nil, "redact": configuration.keepsSecrets = configuration.mailProtocol == nil
+    case let other?: throw Self.wrong("--secrets: '\(other.escapedForMessage)' is not 'redact' or 'keep'")
+    }
+    configuration.preLogin = preLogin
+    if preLogin, configuration.mailProtocol == nil || configuration.mailProtocol == .lmtp {
+      throw Self.wrong("--pre-login: there is no login in \(mailProtocol); name --protocol imap, pop3, smtp or sieve")
+    }
+    if configuration.directory.needsUser, configuration.mailProtocol == nil || configuration.mailProtocol == .lmtp {
+      throw Self.wrong(
+        "--dir: nobody logs in with \(mailProtocol), so there is no %{user}; name --protocol imap, pop3, smtp or sieve")
     }
   }
 

@@ -42,6 +42,12 @@ public struct RelayConfiguration: Sendable {
   /// Where the session index goes; nil for the recordings' own directory.
   public var indexDirectory: String?
   public var layout = Layout.pair
+  /// What is spoken; nil when it need not be understood (`raw`).
+  public var mailProtocol: MailProtocol?
+  /// Credentials are recorded too.
+  public var keepsSecrets = false
+  /// Recording ends with the server's answer to a successful login.
+  public var preLogin = false
   /// Where recordings are sent instead of into a directory (`--dir tcp:HOST:PORT`).
   public var collector: Address?
   /// It may be on another machine, though mail goes to it in the clear.
@@ -75,8 +81,11 @@ public struct RelayConfiguration: Sendable {
 
   /// Some bytes may not be recorded, though all recordings succeed.
   var leavesUnrecorded: Bool {
-    !only.isEmpty || filter != nil || directory.hasVariables || maxRecordingBytes < .max
+    !only.isEmpty || filter != nil || directory.hasVariables || maxRecordingBytes < .max || preLogin
   }
+
+  /// Credentials are left out of recordings.
+  var redacts: Bool { mailProtocol != nil && !keepsSecrets }
 
   /// Descriptors that a session's recording takes.
   var filesPerSession: Int { filter == nil && layout == .pair ? 2 : 1 }

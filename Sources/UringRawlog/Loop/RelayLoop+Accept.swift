@@ -116,6 +116,7 @@ extension RelayLoop where R: ~Copyable {
     if configuration.directory.hasVariables { sessions[slot].localPort = ring.localPort(of: socket) ?? 0 }
     // Its record may be written before the first address is tried.
     if let first = environment.targets.first { sessions[slot].server = first.peer }
+    beginDialogue(slot)
     if configuration.isRecorded(client) { openRecording(slot) } else { writeStart(slot) }
     // With --log-error close it may have ended already.
     if sessions[slot].phase == .connecting { connectNext(slot, after: nil) }

@@ -42,6 +42,18 @@ extension RelayLoop where R: ~Copyable {
     return true
   }
 
+  /// Records the edits behind the last byte of a direction; false without memory.
+  mutating func stageEnd(_ flow: FlowIndex) -> Bool {
+    let stamp = clock.stamp(clock.now.epochMicroseconds)
+    while let text = edits.firstText {
+      guard insert(flow, text, startsChunk: false, stamp) else { return false }
+      edits.noteInserted()
+      edits.advance(to: sessions[file: flow].position)
+    }
+    markDirty(file(of: flow))
+    return true
+  }
+
   /// Puts a text into the recording that was not relayed, all of it or, without memory, nothing.
   private mutating func insert(
     _ flow: FlowIndex, _ text: UnsafeRawBufferPointer, startsChunk: Bool, _ stamp: borrowing Encoder.Stamp

@@ -11,6 +11,7 @@ extension RelayLoop where R: ~Copyable {
   private func indexNames(_ slot: Int) -> SessionIndex.Names {
     var names = names[Int(sessions[slot].listener)]
     if !unixClients.isEmpty, let name = unixClients[slot] { names.unixClient = name }
+    if !users.isEmpty, let user = users[slot] { names.user = user }
     return names
   }
 
@@ -24,6 +25,8 @@ extension RelayLoop where R: ~Copyable {
       names: indexNames(slot), fileName: fileName, clock: &clock)
     if !gaps.isEmpty { gaps[slot] = nil }
     if !unixClients.isEmpty { unixClients[slot] = nil }
+    if !users.isEmpty { users[slot] = nil }
+    if !mailboxes.isEmpty { mailboxes[slot] = nil }
   }
 
   mutating func writeIndex() {

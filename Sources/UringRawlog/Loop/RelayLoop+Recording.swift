@@ -18,12 +18,17 @@ extension RelayLoop where R: ~Copyable {
       sessions[file: flow].limit = configuration.maxRecordingBytes
       if configuration.isRecorded(flow.direction) { sessions[file: flow].state = .opening }
     }
+    guard !configuration.directory.needsUser else {
+      sessions[slot].awaitsUser = true
+      writeStart(slot)
+      return
+    }
     openFiles(slot)
     if sessions[slot].fileOperations == 0 { openingEnded(slot) }
   }
 
   /// Creates the files of all directions that wait for theirs.
-  private mutating func openFiles(_ slot: Int) {
+  mutating func openFiles(_ slot: Int) {
     guard !sharesFile else {
       openFile(FlowIndex(slot, .in))
       return
@@ -58,7 +63,8 @@ extension RelayLoop where R: ~Copyable {
     if environment.directory < 0 {
       configuration.directory.append(
         to: &path, client: sessions[slot].client, time: sessions[slot].nameTime,
-        listener: environment.listeners[Int(sessions[slot].listener)].given, localPort: sessions[slot].localPort)
+        listener: environment.listeners[Int(sessions[slot].listener)].given, localPort: sessions[slot].localPort,
+        user: configuration.directory.needsUser ? mailboxes[slot] ?? [] : [])
       path.append(UInt8(ascii: "/"))
     }
     fileName.append(flow.direction, of: sessions[slot], to: &path)
@@ -304,7 +310,7 @@ extension RelayLoop where R: ~Copyable {
     markDirty(file(of: flow))
     flushForMemory(flow)
     switch configuration.logFull {
-    case .wait where configuration.logWaitNanoseconds > 0:
+    case .wait where configuration.logWaitNanoseconds > 0 && !sessions[flow.slot].awaitsUser:
       waitForMemory(flow)
     case .wait, .drop:
       drop(flow, to: end)
@@ -702,6 +708,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// Whether the files of a session whose sockets are closed are all on disk; starts what is missing for that.
   mutating func finishFiles(_ slot: Int) -> Bool {
+    if sessions[slot].awaitsUser { leaveUnrecorded(slot) }
     let isInEnding = finishDirection(FlowIndex(slot, .in))
     let isOutEnding = finishDirection(FlowIndex(slot, .out))
     guard isInEnding, isOutEnding else { return false }
@@ -723,6 +730,10 @@ extension RelayLoop where R: ~Copyable {
       return false
     case .open, .ended:
       if sessions[file: flow].isWaiting { return false }
+      if flow.direction == .in, !finishDialogue(flow.slot) {
+        waitForMemory(flow)
+        return false
+      }
       if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
       return true
     }

@@ -55,7 +55,10 @@ extension RelayLoop where R: ~Copyable {
       spans.append(
         buffer: buffer, count: count, stamp: clock.now.epochMicroseconds, startsChunk: rest == total,
         endsChunk: count == rest, owner: flow, to: &sessions[queue: flow])
-      record(flow, span: Int32(truncatingIfNeeded: buffer), from: place)
+      let span = Int32(truncatingIfNeeded: buffer)
+      if sessions[slot].isObserved { observe(flow, span: span, from: place) }
+      record(flow, span: span, from: place)
+      if sessions[slot].isEndedAtLogin { endIfComplete(flow) }
       place += UInt64(count)
       rest -= count
       guard rest > 0 else { break }
@@ -166,7 +169,7 @@ extension RelayLoop where R: ~Copyable {
   /// Starts whatever a flow of a relaying session may do now.
   @inline(__always)
   mutating func pump(_ flow: FlowIndex) {
-    if maySplice, !sessions[file: flow].isRecording { chooseWay(flow) }
+    if maySplice, !sessions[file: flow].isRecording, !sessions[flow.slot].isObserved { chooseWay(flow) }
     if sessions[flow: flow].sink != .open || sessions[flow: flow].source != .open { pumpEnding(flow) }
     if sessions[flow: flow].maySend { send(flow) }
     if sessions[flow: flow].mayReceive {

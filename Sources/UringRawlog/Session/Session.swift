@@ -54,6 +54,21 @@ struct Session {
     }
   }
 
+  /// How logging in went.
+  enum Login: UInt8 {
+    case none
+    case failed
+    case ok
+
+    var name: StaticString {
+      switch self {
+      case .none: "none"
+      case .failed: "fail"
+      case .ok: "ok"
+      }
+    }
+  }
+
   /// How the connection to the collector stands.
   enum Collecting: UInt8 {
     case none
@@ -68,6 +83,13 @@ struct Session {
   }
 
   var phase: Phase = .free
+  var login: Login = .none
+  /// A dialogue listens to what is said.
+  var isObserved = false
+  /// `--pre-login`: somebody has logged in.
+  var isEndedAtLogin = false
+  /// The directory of the recording is known only when somebody has logged in.
+  var awaitsUser = false
   var collecting: Collecting = .none
   /// A connection to the collector broke: it may lack what the kernel had taken already.
   var isCollectorLost = false
@@ -89,6 +111,9 @@ struct Session {
 
   var clientSocket: Int32 = -1
   var serverSocket: Int32 = -1
+  var failedLogins: UInt32 = 0
+  /// Credentials that were left out of the recording.
+  var redacted: UInt32 = 0
   /// Operations on sockets, and on files, that have not come home.
   var socketOperations: UInt16 = 0
   var fileOperations: UInt16 = 0
