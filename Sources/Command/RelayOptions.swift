@@ -48,6 +48,15 @@ struct RelayOptions: ParsableArguments {
   var layout = "pair"
 
   @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      Record between client and relay, or between relay and server: then .in is what the server answered, .out what it \
+      was sent.
+      """, valueName: "front|back"))
+  var leg = "front"
+
+  @Option(
     name: .customLong("protocol"),
     help: ArgumentHelp(
       "What is spoken: so credentials can be left out and logins be told.", valueName: "raw|imap|pop3|smtp|lmtp|sieve"))
@@ -196,6 +205,7 @@ struct RelayOptions: ParsableArguments {
       guard !index.isEmpty else { throw Self.wrong("--index is empty: name a directory") }
       configuration.indexDirectory = index
     }
+    configuration.leg = try Self.choice("--leg", leg)
     try readProtocol(into: &configuration)
     configuration.layout = try Self.choice("--layout", layout)
     if let collector = configuration.directory.text.dropPrefix("tcp:") {

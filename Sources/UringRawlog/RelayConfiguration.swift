@@ -8,6 +8,14 @@ public struct RelayConfiguration: Sendable {
     case merged
   }
 
+  /// Which of a session's two connections is recorded: it decides what is `in` and what is `out`.
+  public enum RecordedLeg: String, Sendable, CaseIterable {
+    /// Between client and relay: `in` is what the client sent.
+    case front
+    /// Between relay and server: `in` is what the server answered, as for whoever connected to it.
+    case back
+  }
+
   /// What a full `--log-memory` does to the senders.
   public enum LogFull: String, Sendable, CaseIterable {
     case wait
@@ -52,6 +60,7 @@ public struct RelayConfiguration: Sendable {
   public var collector: Address?
   /// It may be on another machine, though mail goes to it in the clear.
   public var allowsRemoteCollector = false
+  public var leg = RecordedLeg.front
   public var timestamps = false
   public var boundaries = false
   public var addressInName = false
@@ -90,8 +99,16 @@ public struct RelayConfiguration: Sendable {
   /// Descriptors that a session's recording takes.
   var filesPerSession: Int { filter == nil && layout == .pair ? 2 : 1 }
 
+  /// What a direction of the relay is called in recordings.
+  func recorded(_ direction: Direction) -> Direction {
+    switch leg {
+    case .front: direction
+    case .back: direction.reverse
+    }
+  }
+
   func isRecorded(_ direction: Direction) -> Bool {
-    switch (filter, direction) {
+    switch (filter, recorded(direction)) {
     case (nil, _), (.in, .in), (.out, .out): true
     case (.in, .out), (.out, .in): false
     }

@@ -67,7 +67,7 @@ extension RelayLoop where R: ~Copyable {
         user: configuration.directory.needsUser ? mailboxes[slot] ?? [] : [])
       path.append(UInt8(ascii: "/"))
     }
-    fileName.append(flow.direction, of: sessions[slot], to: &path)
+    fileName.append(configuration.recorded(flow.direction), of: sessions[slot], to: &path)
     path.append(0)
   }
 
@@ -638,7 +638,7 @@ extension RelayLoop where R: ~Copyable {
       let header = block.header.pointee
       let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
       if sharesFile {
-        let shares = MergedLine.shares(inFirst: Int(header.written), of: bytes)
+        let shares = shares(inFirst: Int(header.written), of: bytes)
         sessions[file: flow].recorded += UInt64(shares.in.relayed)
         sessions[file: flow].lineBytes += UInt64(shares.in.used)
         sessions[file: flow.reverse].recorded += UInt64(shares.out.relayed)
