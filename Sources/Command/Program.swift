@@ -16,7 +16,9 @@ struct Program: ParsableCommand {
       'relay' is the default sub-command; 'uring-rawlog relay --help' lists its options.
       """,
     version: "uring-rawlog \(programVersion)",
-    subcommands: [RelayCommand.self, CheckCommand.self, BenchCommand.self, RehearseCommand.self],
+    subcommands: [
+      RelayCommand.self, CheckCommand.self, BenchCommand.self, RehearseCommand.self, SampleCapturesCommand.self,
+    ],
     defaultSubcommand: RelayCommand.self)
 
   static func main() {
