@@ -52,7 +52,6 @@ enum CaptureIndex {
   }
 
   static let heading: StaticString = "uring-rawlog-idx 1\n"
-  static let totalWord: StaticString = "total "
   /// What a line takes at the most.
   static let mostLineBytes = CapturedConversation.mostIDBytes + 3 * 21 + 12
 
@@ -76,7 +75,7 @@ enum CaptureIndex {
 
   /// The last line, when the capture is complete.
   static func appendTotal(lines: UInt64, captureBytes: UInt64, to text: inout Bytes) {
-    text.append(totalWord)
+    text.append("total ")
     text.append(decimal: lines)
     text.append(" ")
     text.append(decimal: captureBytes)
