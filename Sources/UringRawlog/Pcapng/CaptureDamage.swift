@@ -9,6 +9,8 @@ struct CaptureDamage: Equatable {
     case missing(Direction, bytes: Int64)
     /// A packet of a session without the one that it began with.
     case beginningMissing
+    /// The capture ends with another count of packets than it has.
+    case count(found: UInt64, stated: UInt64)
   }
 
   var kind: Kind
@@ -25,6 +27,7 @@ struct CaptureDamage: Equatable {
       "\(direction): \(bytes) bytes are missing in front of the packet at \(block), without a remark"
     case .missing(let direction, let bytes):
       "\(direction): the packet at \(block) begins \(bytes.magnitude) bytes before the end of the one before"
+    case .count(let found, let stated): "there are \(found) packets in front of byte \(block), and should be \(stated)"
     case .beginningMissing: "the packet at \(block) is of a session whose first packet is missing"
     }
   }

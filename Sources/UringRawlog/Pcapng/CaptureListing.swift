@@ -14,6 +14,8 @@ struct CaptureListing {
 
   static let mostDamages = 100
 
+  /// Packets of the section.
+  private var sectionPackets: UInt64 = 0
   /// Where the sessions of the section are in `sessions`, by their numbers.
   private var places: [UInt64: Int] = [:]
   private var tracks: [SequenceTrack] = []
@@ -28,7 +30,15 @@ struct CaptureListing {
       switch step {
       case .packet(let packet): take(packet, section: reader.sectionPlace)
       case .damage(let damage): note(damage)
-      case .section: places.removeAll()
+      case .end(let stated):
+        if stated != sectionPackets {
+          note(
+            CaptureDamage(
+              kind: .count(found: sectionPackets, stated: stated), block: reader.place, session: 0))
+        }
+      case .section:
+        places.removeAll()
+        sectionPackets = 0
       }
     }
   }
@@ -40,6 +50,7 @@ struct CaptureListing {
 
   private mutating func take(_ packet: CapturedPacket, section: UInt64) {
     packets += 1
+    sectionPackets += 1
     func damage(_ kind: CaptureDamage.Kind) -> CaptureDamage {
       CaptureDamage(kind: kind, block: packet.block, session: packet.session)
     }

@@ -6,6 +6,8 @@ final class CaptureReader {
   enum Step {
     case packet(CapturedPacket)
     case damage(CaptureDamage)
+    /// The block that a section ends with: how many packets it has.
+    case end(packets: UInt64)
     /// Another section begins: captures were put together, and numbers of sessions begin anew.
     case section
   }
@@ -101,6 +103,10 @@ final class CaptureReader {
           return .packet(packet)
         }
         return .damage(CaptureDamage(kind: .strange, block: place, session: 0))
+      case PcapngFormat.statistics:
+        let packets = Self.packets(block)
+        drop(block.count)
+        if let packets { return .end(packets: packets) }
       case PcapngFormat.section:
         try readSection(block, isFirst: false)
         drop(block.count)
@@ -240,6 +246,18 @@ final class CaptureReader {
       default: break
       }
     }
+  }
+
+  /// How many packets the statistics of an interface count; nil when they do not say.
+  private static func packets(_ block: UnsafeRawBufferPointer) -> UInt64? {
+    guard block.count >= 24 else { return nil }
+    var list = OptionList(UnsafeRawBufferPointer(rebasing: block[20..<block.count - 4]))
+    while let option = list.next() {
+      if option.code == PcapngFormat.Option.received, option.value.count == 8 {
+        return option.value.number(at: 0, as: UInt64.self)
+      }
+    }
+    return nil
   }
 
   // MARK: The window

@@ -21,9 +21,9 @@ struct CapturedConversation {
   /// Payload of one packet at the most: both lengths of IPv4 have 16 bits, and the headers take 40 bytes.
   static let mostPayloadBytes = 65495
   /// What a packet takes beside its payload, at the most, an acknowledgement of the other side behind it included.
-  static let mostOverheadBytes = 320
+  static let mostOverheadBytes = 384
   /// What `open` takes, and `carryOn`.
-  static let mostOpenBytes = 704
+  static let mostOpenBytes = 768
   /// The longest id of a session.
   static let mostIDBytes = 255
   /// The longest end record that a comment holds; the length of an option has 16 bits.

@@ -17,12 +17,14 @@ struct CapturedPacket {
   var time: Int64
   /// The session's number in the process that recorded it.
   var session: UInt64
-  /// Where the session's block before begins; 0 when this is the first in the capture.
+  /// Where the session's block before began when this one was written; 0 when this is the first in the capture.
   var previousBlock: UInt64
   var direction: Direction
   /// Bits of `TCPFlag`.
   var flags: UInt8
   var sequence: UInt32
+  /// What it acknowledges; nothing without `TCPFlag.ack`.
+  var acknowledgement: UInt32
   var source: CapturedEndpoint
   var destination: CapturedEndpoint
   var payload: UnsafeRawBufferPointer
@@ -90,16 +92,16 @@ extension CapturedPacket {
     default: return nil
     }
     let previous = link.number(at: 8, as: UInt64.self)
-    guard place > section, previous < place - section else { return nil }
     self.block = place
     blockBytes = block.count
     let high = UInt64(block.number(at: 12, as: UInt32.self))
     let time = high << 32 | UInt64(block.number(at: 16, as: UInt32.self))
     self.time = Int64(clamping: time)
     session = link.number(at: 0, as: UInt64.self)
-    previousBlock = previous == 0 ? 0 : section + previous
+    previousBlock = previous == 0 ? 0 : section &+ previous
     self.flags = datagram.flags
     sequence = datagram.sequence
+    acknowledgement = datagram.acknowledgement
     source = datagram.source
     destination = datagram.destination
     payload = datagram.payload

@@ -130,7 +130,7 @@ final class CapturedSessionReader {
     if part.blocks <= mostPlaces {
       var found = [part.lastBlock]
       var previous = last.previousBlock
-      while previous != 0, UInt64(found.count) < part.blocks {
+      while previous != 0, UInt64(found.count) < part.blocks, previous < found[found.count - 1] {
         let packet = try reader.packet(at: previous, section: part.section)
         guard packet.session == session else { break }
         found.append(previous)
@@ -159,7 +159,7 @@ final class CapturedSessionReader {
     while reader.place <= parts[part].lastBlock, let step = try reader.next() {
       switch step {
       case .packet(let packet) where packet.session == session: return packet
-      case .packet, .damage: break
+      case .packet, .damage, .end: break
       case .section: return nil
       }
     }

@@ -4,6 +4,7 @@ struct Datagram {
   let destination: CapturedEndpoint
   let flags: UInt8
   let sequence: UInt32
+  let acknowledgement: UInt32
   let payload: UnsafeRawBufferPointer
   let hasRightChecksums: Bool
 
@@ -44,6 +45,7 @@ struct Datagram {
     destination = Self.endpoint(packet, at: internetBytes == 20 ? 16 : 24, bytes: internetBytes == 20 ? 4 : 16, ports.1)
     flags = segment[13]
     sequence = UInt32(bigEndian: segment.number(at: 4, as: UInt32.self))
+    acknowledgement = UInt32(bigEndian: segment.number(at: 8, as: UInt32.self))
     payload = UnsafeRawBufferPointer(rebasing: segment[segmentHead...])
   }
 

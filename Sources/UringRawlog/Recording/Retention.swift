@@ -67,7 +67,7 @@ struct Retention {
     mutating func add(_ file: File, now: Int64) {
       // A capture goes before its side file: without that it can still be read, but not the other way round.
       paths.append(file.path)
-      paths.sort { ($0.hasSuffix(".idx") ? 1 : 0, $0) < ($1.hasSuffix(".idx") ? 1 : 0, $1) }
+      paths.sort { ($0.contains(".idx") ? 1 : 0, $0) < ($1.contains(".idx") ? 1 : 0, $1) }
       bytes &+= file.bytes
       modified = max(modified, file.modified)
       if file.isLocked || (0..<Retention.graceNanoseconds).contains(now &- file.modified) { isLive = true }

@@ -203,9 +203,11 @@ final class CaptureSample {
     case 5: size = generator.below(CapturedConversation.mostPayloadBytes)
     default: size = 1 + generator.below(80)
     }
-    // Runs of one byte, so that carries and large sums come up, and text.
-    let fill = UInt8(truncatingIfNeeded: generator.next())
-    return (0..<size).map { $0 & 31 == 31 ? 10 : generator.once(in: 4) ? UInt8(generator.below(256)) : fill }
+    // Runs of one byte, so that carries and large sums come up, with lines in them.
+    var bytes = [UInt8](repeating: UInt8(truncatingIfNeeded: generator.next()), count: size)
+    for _ in 0...size / 16 { bytes[generator.below(size)] = UInt8(generator.below(256)) }
+    for place in stride(from: 31, to: size, by: 64) { bytes[place] = UInt8(ascii: "\n") }
+    return bytes
   }
 
   private func send(_ payload: [UInt8], _ place: Int, _ direction: Direction) {
