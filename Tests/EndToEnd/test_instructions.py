@@ -12,7 +12,7 @@ from relay import PROGRAM, ROOT, run
 SCRIPT = os.path.join(ROOT, "scripts", "count-instructions")
 BUDGETS = os.path.join(ROOT, "Tests", "EndToEnd", "instruction-budgets.json")
 MEASUREMENTS = ("encoder-plain", "encoder-t", "encoder-bt", "message-plain", "message-recorded", "message-recorded-t",
-                "session-plain", "session-recorded")
+                "session-plain", "session-recorded", "packet-captured", "payload-captured")
 
 
 def count(*arguments):

@@ -27,7 +27,8 @@ import Testing
   private func isOfMessages(_ rehearsal: Rehearsal) -> Bool {
     switch rehearsal {
     case .messagePlain, .messageRecorded, .messageRecordedTimestamps: true
-    case .encoderPlain, .encoderTimestamps, .encoderBoth, .sessionPlain, .sessionRecorded: false
+    case .encoderPlain, .encoderTimestamps, .encoderBoth, .sessionPlain, .sessionRecorded,
+      .packetCaptured, .payloadCaptured: false
     }
   }
 }

@@ -330,10 +330,10 @@ struct CapturedConversation {
   private static let segmentBytes = 20
   /// With the largest segment and the scale of the window.
   private static let synBytes = 28
-  /// As they lie in memory.
-  private static let version4 = UInt16(0x4500).bigEndian
-  private static let unfragmented = UInt16(0x4000).bigEndian
-  private static let hopsAndProtocol = UInt16(0x4006).bigEndian
+  /// As they lie in memory. Computed, since a constant that is not a literal is looked up each time.
+  @inline(__always) private static var version4: UInt16 { UInt16(0x4500).bigEndian }
+  @inline(__always) private static var unfragmented: UInt16 { UInt16(0x4000).bigEndian }
+  @inline(__always) private static var hopsAndProtocol: UInt16 { UInt16(0x4006).bigEndian }
 
   /// RFC 791 §3.1.
   @inline(__always)

@@ -13,6 +13,10 @@ public enum Rehearsal: String, CaseIterable, Sendable {
   /// Short sessions from accept to close; the count is of sessions.
   case sessionPlain = "session-plain"
   case sessionRecorded = "session-recorded"
+  /// Packets of 64 bytes for a capture; the count is of packets.
+  case packetCaptured = "packet-captured"
+  /// The largest packets, whose bytes stay where they are; the count is of bytes.
+  case payloadCaptured = "payload-captured"
 
   /// The largest count: far above what anybody waits for, far below what a counter takes.
   public static let countMaximum = 1 << 40
@@ -31,6 +35,8 @@ public enum Rehearsal: String, CaseIterable, Sendable {
     case .messageRecordedTimestamps: done = try Self.messages(count, isRecorded: true, timestamps: true)
     case .sessionPlain: done = try Self.sessions(count, isRecorded: false)
     case .sessionRecorded: done = try Self.sessions(count, isRecorded: true)
+    case .packetCaptured: done = try CaptureRehearsal.packets(count)
+    case .payloadCaptured: done = try CaptureRehearsal.bytes(count)
     }
     return "\(rawValue): \(done)"
   }
