@@ -82,7 +82,8 @@ import Testing
 
   @Test func extractionReadsLittle() throws {
     let sample = CaptureSample(sessions: 60, seed: 5)
-    let index = try CaptureIndexReader(CaptureInMemory(sample.captures[0].index, "test.idx"), only: sample.sessions[3].id)
+    let index = try CaptureIndexReader(
+      CaptureInMemory(sample.captures[0].index, "test.idx"), only: sample.sessions[3].id)
     #expect(index.entries.map(\.id) == [sample.sessions[3].id])
     let source = CaptureInMemory(sample.captures[0].bytes)
     let run = try CapturedRun(CapturedSessionReader([CapturedPart(source, index.entries[0])]))
@@ -216,7 +217,8 @@ import Testing
       }
       // Places that an index may name.
       let entry = CaptureIndex.Entry(
-        id: "x", firstBlock: UInt64(generator.below(bytes.count)), lastBlock: generator.next() >> UInt64(generator.below(64)),
+        id: "x", firstBlock: UInt64(generator.below(bytes.count)),
+        lastBlock: generator.next() >> UInt64(generator.below(64)),
         blocks: 1 + UInt64(generator.below(4)), part: .whole)
       _ = try? CapturedRun(CapturedSessionReader([CapturedPart(source, entry)]))
     }
@@ -361,7 +363,8 @@ import Testing
     try found.read(try CaptureReader(source))
     #expect(found.tail == .complete && found.packets > 0)
     #expect(try source.count() == UInt64(sample.captures[0].bytes.count))
-    #expect(firstDifference(directory.content("\(sample.sessions[0].id).in"), sample.sessions[0].streams[0].bytes) == nil)
+    #expect(
+      firstDifference(directory.content("\(sample.sessions[0].id).in"), sample.sessions[0].streams[0].bytes) == nil)
     // Nothing is written over.
     #expect(throws: StartError.self) { try sample.write(to: directory.path) }
   }

@@ -200,7 +200,8 @@ import Testing
     let acknowledgements = packets.indices.filter { packets[$0].payload.isEmpty && $0 > 2 }
     #expect(acknowledgements == [3 + many + many, 3 + many + many + 1 + 17])
     #expect(acknowledgements.map { packets[$0].direction } == [.out, .in])
-    #expect(packets[acknowledgements[1]].acknowledgement == packets[acknowledgements[1] - 1].sequence &+ UInt32(large.count))
+    #expect(
+      packets[acknowledgements[1]].acknowledgement == packets[acknowledgements[1] - 1].sequence &+ UInt32(large.count))
   }
 
   @Test func gaps() throws {
@@ -216,12 +217,16 @@ import Testing
     bench.conversation.lose(7, at: 300, .out)
     bench.end(resetBy: .out)
     let packets = try bench.packets()
-    #expect(packets.map(\.comments.first) == ["session id.1.1", nil, nil, nil, "gap 15 at 100", nil,
-      "gap 1099511627776 at 200", "gap 7 at 300"])
-    #expect(packets[7].comments == ["gap 7 at 300", "{}"])
-    #expect(packets[4].sequence == packets[2].sequence &+ 15 && packets[5].sequence == packets[4].sequence &+ 1)
-    #expect(packets[6].sequence == packets[5].sequence &+ 1 &+ 1 << 30 && packets[6].flags == 0x10)
-    #expect(packets[7].flags == 0x14 && packets[7].sequence == packets[3].sequence &+ 1 &+ 7)
+    let first: [String?] = [
+      "session id.1.1", nil, nil, nil, "gap 15 at 100", nil, nil, "gap 1099511627776 at 200", "gap 7 at 300",
+    ]
+    #expect(packets.map(\.comments.first) == first)
+    #expect(packets[8].comments == ["gap 7 at 300", "{}"])
+    // What is behind a gap is acknowledged at once.
+    #expect(packets[5].direction == .out && packets[5].acknowledgement == packets[6].sequence)
+    #expect(packets[4].sequence == packets[2].sequence &+ 15 && packets[6].sequence == packets[4].sequence &+ 1)
+    #expect(packets[7].sequence == packets[6].sequence &+ 1 &+ 1 << 30 && packets[7].flags == 0x10)
+    #expect(packets[8].flags == 0x14 && packets[8].sequence == packets[3].sequence &+ 1 &+ 7)
     #expect(bench.capture.gaps == 3)
   }
 
@@ -297,7 +302,8 @@ import Testing
 
   @Test func sequenceNumbersPassTheirEnd() throws {
     // The first number of this session is close to 2^32.
-    let number = try #require((1...200_000).first { UInt32(truncatingIfNeeded: $0) &* 0x9E37_79B1 > UInt32.max - 40_000 })
+    let number = try #require(
+      (1...200_000).first { UInt32(truncatingIfNeeded: $0) &* 0x9E37_79B1 > UInt32.max - 40_000 })
     let bench = Bench(number: UInt64(number))
     bench.open()
     let payload = [UInt8](repeating: 9, count: 60_000)

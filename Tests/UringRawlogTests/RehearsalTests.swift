@@ -28,7 +28,8 @@ import Testing
     switch rehearsal {
     case .messagePlain, .messageRecorded, .messageRecordedTimestamps: true
     case .encoderPlain, .encoderTimestamps, .encoderBoth, .sessionPlain, .sessionRecorded,
-      .packetCaptured, .payloadCaptured: false
+      .packetCaptured, .payloadCaptured:
+      false
     }
   }
 }

@@ -29,7 +29,8 @@ import Testing
 
   @Test func theOldestGoFirstAndPairsTogether() {
     let files = files(pair(1) + pair(2) + pair(3))
-    for (most, expected, bytes) in [(600, 0, 0), (599, 1, 200), (400, 1, 200), (399, 2, 400), (1, 3, 600), (0, 3, 600)] {
+    for (most, expected, bytes) in [(600, 0, 0), (599, 1, 200), (400, 1, 200), (399, 2, 400), (1, 3, 600), (0, 3, 600)]
+    {
       let plan = Retention(mostBytes: UInt64(most)).plan(files.shuffled(), volume, now: now)
       #expect(deleted(plan) == (1..<1 + expected).flatMap { pair($0) }, "at most \(most)")
       #expect(plan.deletions.reduce(0) { $0 + $1.bytes } == UInt64(bytes))

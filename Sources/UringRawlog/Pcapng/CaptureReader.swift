@@ -176,7 +176,9 @@ final class CaptureReader {
         }
         return block
       default:
-        guard length >= UInt64(PcapngFormat.leastBlockBytes), length & 3 == 0 else { throw damaged("no block begins there") }
+        guard length >= UInt64(PcapngFormat.leastBlockBytes), length & 3 == 0 else {
+          throw damaged("no block begins there")
+        }
         guard try source.count() >= place + length else {
           tail = .cut(at: place)
           return nil

@@ -85,7 +85,8 @@ struct CapturedConversation {
     for place in 0..<4 { sum &+= addresses[place] & 0xFFFF_FFFF &+ addresses[place] >> 32 }
     // TTL 64, protocol TCP; version 4, five words, don't fragment.
     internetSum = UInt32(
-      InternetChecksum.folded(sum &+ UInt64(Self.hopsAndProtocol) &+ UInt64(Self.version4) &+ UInt64(Self.unfragmented)))
+      InternetChecksum.folded(sum &+ UInt64(Self.hopsAndProtocol) &+ UInt64(Self.version4) &+ UInt64(Self.unfragmented))
+    )
     // The pseudo header has the protocol too.
     segmentSum = UInt32(
       InternetChecksum.folded(sum &+ UInt64(UInt16(6).bigEndian) &+ UInt64(ports[0]) &+ UInt64(ports[1])))
@@ -438,6 +439,8 @@ struct CapturedConversation {
       count += text.end()
       next[direction.rawValue] &+= UInt32(truncatingIfNeeded: min(gap.bytes, Self.mostGapStep))
       gaps[direction.rawValue] = Gap()
+      // Wireshark shows what follows a gap when the other side has acknowledged it: that does so at once.
+      unacknowledged[direction.rawValue] = Self.unacknowledgedPackets
       hasGap = gaps[direction.reverse.rawValue].bytes > 0
       capture.noteGap()
     }

@@ -3,7 +3,8 @@ struct CaptureRehearsal {
   private static let conversations = 100
   static let payloadBytes = 64
   /// A block's head, IPv4 and TCP, the options, the length again.
-  private static let packetBytes = PcapngFormat.packetHeadBytes + 40 + payloadBytes + PcapngFormat.packetOptionsBytes + 4
+  private static let packetBytes =
+    PcapngFormat.packetHeadBytes + 40 + payloadBytes + PcapngFormat.packetOptionsBytes + 4
   private static let blockBytes = Limits.blockBytes[Limits.blockBytes.count - 1]
 
   private var capture: Capture

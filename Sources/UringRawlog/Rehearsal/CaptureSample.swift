@@ -256,7 +256,8 @@ final class CaptureSample {
     let (input, output) = (sessions[place].streams[0], sessions[place].streams[1])
     let record = Array(
       ("{\"event\":\"end\",\"id\":\"\(sessions[place].id)\",\"in_recorded\":\(input.bytes.count),\"out_recorded\":"
-        + "\(output.bytes.count),\"reason\":\"\(sessions[place].resetBy == nil ? "client-eof" : "client-reset")\"}").utf8)
+        + "\(output.bytes.count),\"reason\":\"\(sessions[place].resetBy == nil ? "client-eof" : "client-reset")\"}")
+        .utf8)
     sessions[place].record = record
     let count = record.withUnsafeBytes {
       sessions[place].conversation.end($0, resetBy: direction, at: time, in: &capture, into: memory)
