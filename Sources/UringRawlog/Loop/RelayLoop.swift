@@ -114,6 +114,12 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var trimAt: UInt64 = 0
   var trimTakenBlocks = 0
   var collector = CollectorState()
+  /// Clients of which it is not known whether they send a PROXY header, and memory for the next one.
+  var proxies: [Int: ProxyMemory] = [:]
+  var proxyScratch = ProxyMemory()
+  /// What PROXY headers said, and those on their way to the server.
+  var proxied: [Int: ProxiedClient] = [:]
+  var proxyHeaders: [Int: ProxyOutgoing] = [:]
   var firstDirty: Int32 = -1
   var lastDirty: Int32 = -1
   var dialogues: DialogueTable
@@ -451,8 +457,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     let now = clock.now.nanoseconds
     if now >= drainDeadline && exitDeadline == 0 {
       exitDeadline = now + Limits.exitNanoseconds
-      for slot in 0..<sessions.usedSlots where sessions[slot].phase == .connecting || sessions[slot].phase == .relaying
-      {
+      for slot in 0..<sessions.usedSlots {
         terminate(slot, .drain)
         touch(slot)
       }

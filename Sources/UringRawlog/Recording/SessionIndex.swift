@@ -200,7 +200,9 @@ struct SessionIndex: ~Copyable {
     address(session.client, unix: names.unixClient)
     pending.append(",\"server\":")
     address(session.server, unix: names.unixServer)
-    pending.append(",\"via\":null,\"tls\":null")
+    pending.append(",\"via\":")
+    pending.append(session.via.name)
+    pending.append(",\"tls\":null")
   }
 
   private mutating func field(_ name: StaticString, _ value: UInt64) {
