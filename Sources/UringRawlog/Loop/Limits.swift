@@ -150,6 +150,12 @@ enum Limits {
   static let collectorEarlyNanoseconds: UInt64 = 100_000_000
   static let collectorEarlyEnds = 3
 
+  // MARK: TLS
+
+  /// The largest file of certificates, keys or a password: a system's whole list of authorities is a quarter of a
+  /// megabyte.
+  static let tlsFileBytes = 4 << 20
+
   // MARK: Messages
 
   /// Lines a second about sessions; those beyond are counted and summed up in one line.
