@@ -156,6 +156,12 @@ enum Limits {
   /// does not. nginx has the same limit.
   static let proxyHeaderBytes = 4096
 
+  // MARK: TLS
+
+  /// The largest file of certificates, keys or a password: a system's whole list of authorities is a quarter of a
+  /// megabyte.
+  static let tlsFileBytes = 4 << 20
+
   // MARK: Messages
 
   /// Lines a second about sessions; those beyond are counted and summed up in one line.
