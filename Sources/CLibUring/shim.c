@@ -1,5 +1,5 @@
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE  // O_PATH, pipe2, splice, F_SETPIPE_SZ
+#define _GNU_SOURCE  // O_PATH, pipe2, splice, F_SETPIPE_SZ, setresgid
 #endif
 #include "CLibUring.h"
 
@@ -11,7 +11,9 @@
 #endif
 #include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int uring_open(const char *path, int flags, unsigned mode) { return open(path, flags, mode); }
@@ -52,3 +54,30 @@ void uring_release_free_memory(void) {
   malloc_trim(0);
 #endif
 }
+
+// liburing 2.3 has io_uring_enable_rings in its headers and does not export it.
+int uring_enable(int ring) {
+  return syscall(SYS_io_uring_register, ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0 ? -errno : 0;
+}
+
+// Between the new process and ours stands one that only forks and ends, so that the new one is nobody's child to wait
+// for. It shares our memory (vfork(2)): there is no second copy of the page tables to pay for. The new process returns
+// from here in its own copy of the stack, which nothing touches before it is made.
+pid_t uring_fork_detached(void) {
+  volatile pid_t result = -EAGAIN;
+  pid_t between = vfork();
+  if (between < 0) return -errno;
+  if (between == 0) {
+    pid_t child = fork();
+    if (child == 0) return 0;
+    result = child < 0 ? -errno : child;
+    _exit(0);
+  }
+  while (waitpid(between, NULL, 0) < 0 && errno == EINTR) continue;
+  return result;
+}
+
+// By its number: the call is newer (kernel 5.9) than some C libraries.
+int uring_close_range(unsigned first, unsigned last) { return (int)syscall(SYS_close_range, first, last, 0); }
+
+int uring_set_groups(gid_t real, gid_t effective, gid_t saved) { return setresgid(real, effective, saved); }

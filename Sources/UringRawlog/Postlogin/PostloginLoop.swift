@@ -1,0 +1,264 @@
+import Glibc
+
+/// The drop-in's loop: one session between a client and the program that serves it, over a ring of its own.
+///
+/// Each end is passed on by itself. It is over when both directions are: their sinks were told, or take nothing more.
+struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
+  /// What is in flight, each at most once a direction.
+  private enum Operation: UInt64 {
+    case read
+    case send
+    case write
+    /// Waits until a read, a send, can go on; for descriptors on which the ring does not wait by itself.
+    case readable
+    case writable
+    /// Waits until the program is gone altogether.
+    case hangUp
+
+    func token(_ direction: Direction) -> Token { Token(rawValue: rawValue << 1 | UInt64(direction.rawValue)) }
+  }
+
+  private var ring: R
+  private var flows: InlineArray<2, PostloginFlow>
+  private var files: InlineArray<2, PostloginFile>
+  private let encoder: Encoder
+  private var clock = Clock()
+  /// Where the reads of both directions go.
+  private let chunks: UnsafeMutableRawPointer
+  /// When encoded bytes are to be written at the latest (CLOCK_MONOTONIC); nil while there are none.
+  private var flushTime: UInt64?
+
+  static var chunkBytes: Int { PostloginFlow.places * Limits.postloginChunkBytes }
+  /// The memory that it works with: places for reads, and two blocks for each file.
+  static var memoryBytes: Int { 2 * chunkBytes + 4 * PostloginFile.blockBytes }
+
+  /// - Parameters:
+  ///   - client: where the client is read from and written to: the same socket, or two descriptors of any kind.
+  ///   - program: the socket to the program.
+  ///   - memory: `memoryBytes`, nobody else's.
+  init(
+    ring: consuming R, client: (reading: Int32, writing: Int32), program: Int32, files descriptors: [2 of Int32],
+    encoder: Encoder, memory: UnsafeMutableRawPointer
+  ) {
+    self.ring = ring
+    self.encoder = encoder
+    flows = [
+      PostloginFlow(source: client.reading, sink: program), PostloginFlow(source: program, sink: client.writing),
+    ]
+    chunks = memory
+    let blocks = memory + 2 * Self.chunkBytes
+    files = [
+      PostloginFile(descriptor: descriptors[0], blocks: blocks),
+      PostloginFile(descriptor: descriptors[1], blocks: blocks + 2 * PostloginFile.blockBytes),
+    ]
+  }
+
+  /// Relays and records until the session is over.
+  mutating func run() {
+    advance()
+    while !isOver {
+      guard turn() else { break }
+    }
+    finish()
+  }
+
+  private var isOver: Bool { flows[0].isOver && flows[1].isOver && !flows[0].isSending && !flows[1].isSending }
+
+  /// Waits for something to happen, and does what follows from it; false when the ring fails.
+  private mutating func turn() -> Bool {
+    var taken = InlineArray<16, Completion>(repeating: Completion(token: Token(rawValue: 0), result: 0, buffer: -1, more: false))
+    do throws(Errno) {
+      try ring.submitAndWait(nanoseconds: timeToFlush)
+    } catch {
+      PostloginMessage.say(.error, "rawlog: io_uring fails: \(error.text); the session ends")
+      return false
+    }
+    clock.set(ring.now())
+    var span = taken.mutableSpan
+    let count = span.withUnsafeMutableBufferPointer { ring.takeCompletions(into: $0) }
+    for place in 0..<count { handle(taken[place]) }
+    advance()
+    return true
+  }
+
+  private mutating func handle(_ completion: Completion) {
+    let raw = completion.token.rawValue
+    guard let operation = Operation(rawValue: raw >> 1), let direction = Direction(rawValue: Int(raw & 1)) else { return }
+    switch operation {
+    case .read: handleRead(direction, completion)
+    case .send: handleSend(direction, completion)
+    case .write: handleWrite(direction, completion)
+    case .readable: flows[direction.rawValue].isReading = false
+    case .writable: flows[direction.rawValue].isSending = false
+    case .hangUp:
+      // The program has closed its socket, and not just ended its stream: nothing reaches it any more.
+      if completion.result < 0 || completion.result & Int32(POLLHUP) != 0 { flows[Direction.in.rawValue].finish() }
+    }
+  }
+
+  private mutating func handleRead(_ direction: Direction, _ completion: Completion) {
+    let index = direction.rawValue
+    if completion.result > 0 {
+      flows[index].received(Int(completion.result), at: clock.now.epochMicroseconds)
+    } else if let error = completion.error, error.isRetry {
+      if error.code == EAGAIN {
+        ring.poll(flows[index].source, events: UInt32(POLLIN), token: Operation.readable.token(direction))
+        return
+      }
+    } else {
+      // A connection that breaks is an end: what it brought is delivered.
+      flows[index].hasEnded = true
+    }
+    flows[index].isReading = false
+  }
+
+  private mutating func handleSend(_ direction: Direction, _ completion: Completion) {
+    let index = direction.rawValue
+    if completion.result >= 0 {
+      flows[index].sent(Int(completion.result))
+    } else if let error = completion.error, !error.isRetry {
+      abandon(direction)
+    } else if completion.error?.code == EAGAIN {
+      ring.poll(flows[index].sink, events: UInt32(POLLOUT), token: Operation.writable.token(direction))
+      return
+    }
+    flows[index].isSending = false
+  }
+
+  private mutating func handleWrite(_ direction: Direction, _ completion: Completion) {
+    let index = direction.rawValue
+    if completion.result > 0 {
+      files[index].wrote(Int(completion.result))
+    } else if completion.error?.isRetry != true {
+      fail(direction, completion.error ?? Errno(EIO))
+    }
+    if files[index].isWriting { write(direction) }
+  }
+
+  // MARK: What may be done next
+
+  /// Starts everything that is possible now: forwarding first, then recording, then reading.
+  private mutating func advance() {
+    for direction in [Direction.in, .out] { send(direction) }
+    for direction in [Direction.in, .out] {
+      record(direction)
+      read(direction)
+      if flows[direction.rawValue].isDelivered { passEndOn(direction) }
+    }
+    flush()
+  }
+
+  private mutating func send(_ direction: Direction) {
+    guard let (place, bytes) = flows[direction.rawValue].sendable else { return }
+    flows[direction.rawValue].isSending = true
+    ring.write(
+      flows[direction.rawValue].sink, UnsafeRawBufferPointer(rebasing: chunk(direction, place)[bytes]),
+      token: Operation.send.token(direction))
+  }
+
+  private mutating func read(_ direction: Direction) {
+    guard let place = flows[direction.rawValue].readPlace else { return }
+    flows[direction.rawValue].isReading = true
+    ring.read(flows[direction.rawValue].source, chunk(direction, place), token: Operation.read.token(direction))
+  }
+
+  private func chunk(_ direction: Direction, _ place: Int) -> UnsafeMutableRawBufferPointer {
+    UnsafeMutableRawBufferPointer(
+      start: chunks + direction.rawValue * Self.chunkBytes + place * Limits.postloginChunkBytes,
+      count: Limits.postloginChunkBytes)
+  }
+
+  // MARK: Ends
+
+  private mutating func passEndOn(_ direction: Direction) {
+    let index = direction.rawValue
+    ring.endSending(flows[index].sink)
+    flows[index].finish()
+    // A program that has ended its stream may still read, or may be gone; if it is, nobody else says so.
+    if direction == .out, !flows[0].isOver { ring.watch(flows[index].source, token: Operation.hangUp.token(.out)) }
+  }
+
+  /// A sink takes nothing more. A program whose client is gone is told so as it would be without us: by an error.
+  private mutating func abandon(_ direction: Direction) {
+    flows[direction.rawValue].finish()
+    if direction == .out { ring.endReceiving(flows[direction.rawValue].source) }
+  }
+
+  /// Both directions are over: what is still to be recorded is written, now that nobody waits for it.
+  private mutating func finish() {
+    ring.discardReceived(flows[Direction.in.rawValue].source)
+    while files[0].isWriting || files[1].isWriting {
+      guard turn() else { break }
+    }
+    for direction in [Direction.in, .out] where files[direction.rawValue].hasBytes {
+      files[direction.rawValue].beginWriting()
+      while files[direction.rawValue].isWriting {
+        let index = direction.rawValue
+        let count = ring.writeNow(files[index].descriptor, files[index].pending)
+        if count > 0 {
+          files[index].wrote(count)
+        } else if count != -Int(EINTR) {
+          fail(direction, Errno(count == 0 ? EIO : Int32(-count)))
+        }
+      }
+    }
+  }
+
+  // MARK: Recording
+
+  /// Encodes what was read, as far as there is room; a full block is written.
+  private mutating func record(_ direction: Direction) {
+    let index = direction.rawValue
+    guard files[index].isRecording else {
+      flows[index].skipRecording()
+      return
+    }
+    while let (place, bytes, time) = flows[index].recordable {
+      let result = encoder.encode(
+        UnsafeRawBufferPointer(rebasing: chunk(direction, place)[bytes]), startsChunk: bytes.lowerBound == 0,
+        endsChunk: true, stamp: clock.stamp(time), state: &files[index].state, into: files[index].room)
+      files[index].added(result.produced)
+      flows[index].recorded(result.consumed, isDone: result.isDone)
+      if flushTime == nil, result.produced > 0 {
+        flushTime = clock.now.nanoseconds + Limits.postloginFlushNanoseconds
+      }
+      guard !result.isDone else { continue }
+      // The other block is still being written: the rest waits in its place, and so does its sender.
+      guard !files[index].isWriting else { return }
+      files[index].beginWriting()
+      write(direction)
+    }
+  }
+
+  private mutating func write(_ direction: Direction) {
+    let file = files[direction.rawValue]
+    ring.write(file.descriptor, file.pending, token: Operation.write.token(direction))
+  }
+
+  /// One timer for both files, as Dovecot's rawlog has it: it runs from the first byte that is not written yet.
+  private mutating func flush() {
+    guard let flushTime, clock.now.nanoseconds >= flushTime else { return }
+    var isFlushed = true
+    for direction in [Direction.in, .out] where files[direction.rawValue].hasBytes {
+      if files[direction.rawValue].isWriting {
+        isFlushed = false
+        continue
+      }
+      files[direction.rawValue].beginWriting()
+      write(direction)
+    }
+    if isFlushed { self.flushTime = nil }
+  }
+
+  /// How long to wait at the most. When the time is over and something is left, a write under way comes first.
+  private var timeToFlush: UInt64? {
+    guard let flushTime, flushTime > clock.now.nanoseconds else { return nil }
+    return flushTime - clock.now.nanoseconds
+  }
+
+  /// One file cannot be written any more: said once, and at once. The other one and the session go on.
+  private mutating func fail(_ direction: Direction, _ error: Errno) {
+    PostloginMessage.say(.error, "write(\(direction)) failed: \(error.text)")
+    files[direction.rawValue].end()
+  }
+}
