@@ -149,8 +149,9 @@ int uring_make_nonblocking(int socket);
 // For the drop-in, which makes a process of its own for each session.
 /// Lets a ring that was set up with IORING_SETUP_R_DISABLED work: 0, or a negative errno.
 int uring_enable(int ring);
-/// A process that nobody has to wait for: 0 in it, its id in ours, or a negative errno.
-pid_t uring_fork_detached(void);
+/// Starts a process that nobody has to wait for, and that runs `body` in our memory, with copies of our descriptors, once
+/// we have become another program (execve(2)) or have ended; until then it only waits. Its id, or a negative errno.
+pid_t uring_start_detached(void *stack, size_t bytes, void (*body)(void *context), void *context);
 /// Closes all descriptors from `first` to `last` (close_range(2)): 0, or -1 and errno.
 int uring_close_range(unsigned first, unsigned last);
 /// setresgid(2): 0, or -1 and errno.

@@ -151,6 +151,8 @@ enum Limits {
   static let postloginFlushNanoseconds: UInt64 = 1_000_000_000
   /// For each direction a read, a send and a write of its file, and one poll.
   static let postloginOperations = 8
+  /// The stack of the process that records; only what is used of it is touched.
+  static let postloginStackBytes = 256 << 10
   /// Names that are tried before a recording is given up.
   static let postloginNameAttempts = 1000
   /// What is thrown away of a client that goes on sending when nobody takes it, so that what it is still to receive is

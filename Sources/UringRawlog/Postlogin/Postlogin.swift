@@ -21,7 +21,7 @@ public enum Postlogin {
       options = try PostloginOptions(count: CommandLine.argc, arguments: arguments)
     } catch {
       if let message = error.message { PostloginMessage.say(.fatal, message, isEarly: true) }
-      exit(Status.fatal)
+      _exit(Status.fatal)
     }
     let path = PostloginDirectory.Path(home: getenv("HOME"), root: getenv("RESTRICT_CHROOT"))
     if PostloginDirectory.exists(path, isVerbose: getenv("DEBUG") != nil) { record(path, options) }
@@ -29,7 +29,7 @@ public enum Postlogin {
   }
 
   /// Puts a recorder between us and the client; without one the session goes on, unrecorded.
-  private static func record(_ path: borrowing PostloginDirectory.Path, _ options: PostloginOptions) {
+  private static func record(_ path: consuming PostloginDirectory.Path, _ options: PostloginOptions) {
     let restriction: Restriction
     do throws(Restriction.Failure) {
       restriction = try Restriction { (name: StaticString) in
@@ -56,6 +56,6 @@ public enum Postlogin {
     execv(path, arguments)
     let error = Errno.current
     PostloginMessage.say(.fatal, "execv(\(String(cString: path))) failed: \(error.text)")
-    exit(Status.exec)
+    _exit(Status.exec)
   }
 }

@@ -18,7 +18,7 @@ struct PostloginFlow {
   let source: Int32
   let sink: Int32
   private var chunks = InlineArray<4, Chunk>(repeating: Chunk())
-  /// Chunks that were read, sent and recorded since the beginning.
+  /// Chunks that were read, sent and recorded since the places were last used from the first one on.
   private(set) var readCount = 0
   private(set) var sentCount = 0
   private(set) var recordedCount = 0
@@ -43,6 +43,14 @@ struct PostloginFlow {
       readCount - min(sentCount, recordedCount) < Self.places
     else { return nil }
     return readCount % Self.places
+  }
+
+  /// Begins anew with the first place when all are free: a session of small messages then touches no more memory.
+  mutating func rewind() {
+    guard readCount > 0, sentCount == readCount, recordedCount == readCount, !isReading else { return }
+    readCount = 0
+    sentCount = 0
+    recordedCount = 0
   }
 
   mutating func received(_ count: Int, at time: Int64) {

@@ -139,24 +139,36 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
 
   /// Starts everything that is possible now: forwarding first, then recording, then reading.
   private mutating func advance() {
-    for direction in [Direction.in, .out] { send(direction) }
-    for direction in [Direction.in, .out] {
-      record(direction)
-      read(direction)
-      if flows[direction.rawValue].isDelivered { passEndOn(direction) }
-    }
+    send(.in)
+    send(.out)
+    advance(.in)
+    advance(.out)
     flush()
   }
 
+  private mutating func advance(_ direction: Direction) {
+    record(direction)
+    read(direction)
+    if flows[direction.rawValue].isDelivered { passEndOn(direction) }
+  }
+
+  /// What the sink takes at once costs no turn; only what it does not take is left to the ring.
   private mutating func send(_ direction: Direction) {
-    guard let (place, bytes) = flows[direction.rawValue].sendable else { return }
-    flows[direction.rawValue].isSending = true
-    ring.write(
-      flows[direction.rawValue].sink, UnsafeRawBufferPointer(rebasing: chunk(direction, place)[bytes]),
-      token: Operation.send.token(direction))
+    let index = direction.rawValue
+    while let (place, bytes) = flows[index].sendable {
+      let piece = UnsafeRawBufferPointer(rebasing: chunk(direction, place)[bytes])
+      let count = ring.sendNow(flows[index].sink, piece)
+      if count > 0 {
+        flows[index].sent(count)
+        continue
+      }
+      flows[index].isSending = true
+      ring.write(flows[index].sink, piece, token: Operation.send.token(direction))
+    }
   }
 
   private mutating func read(_ direction: Direction) {
+    flows[direction.rawValue].rewind()
     guard let place = flows[direction.rawValue].readPlace else { return }
     flows[direction.rawValue].isReading = true
     ring.read(flows[direction.rawValue].source, chunk(direction, place), token: Operation.read.token(direction))
@@ -186,20 +198,26 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
 
   /// Both directions are over: what is still to be recorded is written, now that nobody waits for it.
   private mutating func finish() {
-    ring.discardReceived(flows[Direction.in.rawValue].source)
+    // What the client still sends reaches nobody. Unread it would make a close a reset, which could cost the client what
+    // it has not read yet.
+    if !flows[0].hasEnded { ring.discardReceived(flows[0].source) }
     while files[0].isWriting || files[1].isWriting {
       guard turn() else { break }
     }
-    for direction in [Direction.in, .out] where files[direction.rawValue].hasBytes {
-      files[direction.rawValue].beginWriting()
-      while files[direction.rawValue].isWriting {
-        let index = direction.rawValue
-        let count = ring.writeNow(files[index].descriptor, files[index].pending)
-        if count > 0 {
-          files[index].wrote(count)
-        } else if count != -Int(EINTR) {
-          fail(direction, Errno(count == 0 ? EIO : Int32(-count)))
-        }
+    writeRest(.in)
+    writeRest(.out)
+  }
+
+  private mutating func writeRest(_ direction: Direction) {
+    let index = direction.rawValue
+    guard files[index].hasBytes else { return }
+    files[index].beginWriting()
+    while files[index].isWriting {
+      let count = ring.writeNow(files[index].descriptor, files[index].pending)
+      if count > 0 {
+        files[index].wrote(count)
+      } else if count != -Int(EINTR) {
+        fail(direction, Errno(count == 0 ? EIO : Int32(-count)))
       }
     }
   }
@@ -238,16 +256,18 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
   /// One timer for both files, as Dovecot's rawlog has it: it runs from the first byte that is not written yet.
   private mutating func flush() {
     guard let flushTime, clock.now.nanoseconds >= flushTime else { return }
-    var isFlushed = true
-    for direction in [Direction.in, .out] where files[direction.rawValue].hasBytes {
-      if files[direction.rawValue].isWriting {
-        isFlushed = false
-        continue
-      }
-      files[direction.rawValue].beginWriting()
-      write(direction)
-    }
-    if isFlushed { self.flushTime = nil }
+    let isInFlushed = flush(.in)
+    let isOutFlushed = flush(.out)
+    if isInFlushed && isOutFlushed { self.flushTime = nil }
+  }
+
+  /// False when a write is under way, so that another cannot begin.
+  private mutating func flush(_ direction: Direction) -> Bool {
+    guard files[direction.rawValue].hasBytes else { return true }
+    guard !files[direction.rawValue].isWriting else { return false }
+    files[direction.rawValue].beginWriting()
+    write(direction)
+    return true
   }
 
   /// How long to wait at the most. When the time is over and something is left, a write under way comes first.

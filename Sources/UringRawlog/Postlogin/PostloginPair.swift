@@ -31,38 +31,37 @@ struct PostloginPair: ~Copyable {
   /// Creates the files with mode 0600, less what the umask takes. One that cannot be created is said and does not keep
   /// the other from being recorded.
   mutating func create(_ options: PostloginOptions) -> Descriptors {
-    var descriptors: Descriptors = [-1, -1]
-    var errors: InlineArray<2, Errno?> = [nil, nil]
     for number in 0..<Limits.postloginNameAttempts {
-      errors = [nil, nil]
-      for direction in [Direction.in, .out] where options.records(direction) {
-        name(number, direction)
-        let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
-        descriptors[direction.rawValue] = openFile(path.cString, flags: flags, mode: 0o600)
-        errors[direction.rawValue] = descriptors[direction.rawValue] < 0 ? .current : nil
-        if errors[direction.rawValue]?.code == EEXIST { break }
+      let isLast = number == Limits.postloginNameAttempts - 1
+      let `in` = options.recordsIn ? create(number, .in) : -1
+      let isTaken = `in` == -EEXIST
+      let out = options.recordsOut && (isLast || !isTaken) ? create(number, .out) : -1
+      guard !isLast, isTaken || out == -EEXIST else {
+        return [options.recordsIn ? said(`in`, number, .in) : -1, options.recordsOut ? said(out, number, .out) : -1]
       }
-      guard errors[0]?.code == EEXIST || errors[1]?.code == EEXIST else { return said(errors, number, descriptors) }
-      guard number < Limits.postloginNameAttempts - 1 else { break }
       // The half that was made goes: both have the same number.
-      if descriptors[0] >= 0 {
+      if `in` >= 0 {
         name(number, .in)
         unlink(path.cString)
-        close(descriptors[0])
-        descriptors[0] = -1
+        close(`in`)
       }
     }
-    return said(errors, Limits.postloginNameAttempts - 1, descriptors)
+    return [-1, -1]
   }
 
-  private mutating func said(_ errors: InlineArray<2, Errno?>, _ number: Int, _ descriptors: Descriptors) -> Descriptors
-  {
-    for direction in [Direction.in, .out] {
-      guard let error = errors[direction.rawValue] else { continue }
-      name(number, direction)
-      PostloginMessage.say(.error, "rawlog_open: creat(\(String(cString: path.cString))): \(error.text)")
-    }
-    return descriptors
+  /// A descriptor, or a negative error number.
+  private mutating func create(_ number: Int, _ direction: Direction) -> Int32 {
+    name(number, direction)
+    let descriptor = openFile(path.cString, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode: 0o600)
+    return descriptor < 0 ? -errno : descriptor
+  }
+
+  private mutating func said(_ descriptor: Int32, _ number: Int, _ direction: Direction) -> Int32 {
+    guard descriptor < 0 else { return descriptor }
+    name(number, direction)
+    let text = Errno(-descriptor).text
+    PostloginMessage.say(.error, "rawlog_open: creat(\(String(cString: path.cString))): \(text)")
+    return -1
   }
 
   private mutating func name(_ number: Int, _ direction: Direction) {

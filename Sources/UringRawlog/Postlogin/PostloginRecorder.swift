@@ -1,13 +1,25 @@
 @preconcurrency import Glibc
 
 /// The process that relays and records, and how it comes about.
-enum PostloginRecorder {
-  /// Makes the recorder, and this process's descriptors 0 and 1 a socket to it.
+struct PostloginRecorder: ~Copyable {
+  private let path: PostloginDirectory.Path
+  private let options: PostloginOptions
+  private let restriction: Restriction
+  private let ring: SmallRing
+  /// The socket to the program, and the program.
+  private let socket: Int32
+  private let program: pid_t
+  private let memory: UnsafeMutableRawPointer
+
+  private typealias Loop = PostloginLoop<SmallRing>
+
+  /// Makes a recorder, and this process's descriptors 0 and 1 a socket to it. It begins when this process becomes the
+  /// program.
   ///
   /// Everything that it needs is there before it is: what is refused is known while the session can still go on without.
   /// - Throws: why there is no recorder; then nothing has changed.
   static func start(
-    _ path: borrowing PostloginDirectory.Path, _ options: PostloginOptions, _ restriction: Restriction
+    _ path: consuming PostloginDirectory.Path, _ options: PostloginOptions, _ restriction: Restriction
   ) throws(Restriction.Failure) {
     holdStandardDescriptors()
     let ring: SmallRing
@@ -16,66 +28,68 @@ enum PostloginRecorder {
     } catch {
       throw Restriction.Failure(RingAvailability.explain(error))
     }
-    let bytes = PostloginLoop<SmallRing>.memoryBytes
-    guard let memory = mapMemory(bytes) else { throw Restriction.Failure(call: "mmap()") }
-    var pair: [2 of Int32] = [-1, -1]
-    var isPair = false
-    var span = pair.mutableSpan
-    span.withUnsafeMutableBufferPointer {
-      let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-      isPair = socketpair(AF_UNIX, type, 0, $0.baseAddress!) == 0
+    // The stack lies in front, so that it grows towards the guard.
+    guard let memory = mapMemory(Limits.postloginStackBytes + Loop.memoryBytes) else {
+      throw Restriction.Failure(call: "mmap()")
     }
-    guard isPair else {
-      let failure = Restriction.Failure(call: "socketpair()")
-      munmap(memory, bytes)
-      throw failure
-    }
-    let program = getpid()
-    let recorder: pid_t
+    guardFirstPage(of: memory)
+    let pair = try socketPair()
+    let recorder = UnsafeMutablePointer<PostloginRecorder>.allocate(capacity: 1)
+    recorder.initialize(
+      to: PostloginRecorder(
+        path: path, options: options, restriction: restriction, ring: ring, socket: pair[0], program: getpid(),
+        memory: memory + Limits.postloginStackBytes))
     do throws(Errno) {
-      recorder = try forkDetached()
+      try Successor.start(
+        stack: UnsafeMutableRawBufferPointer(start: memory, count: Limits.postloginStackBytes),
+        body: { $0!.assumingMemoryBound(to: PostloginRecorder.self).move().run() }, context: recorder)
     } catch {
-      munmap(memory, bytes)
       close(pair[0])
       close(pair[1])
-      throw Restriction.Failure("fork() failed: \(error.text)")
+      throw Restriction.Failure("no process can be started: \(error.text); raise the limit of processes (ulimit -u)")
     }
-    guard recorder != 0 else {
-      record(path, options, restriction, ring: ring, socket: pair[0], program: program, memory: memory)
-    }
+    // All other descriptors of ours and the recorder's are closed by execve(2).
     dup2(pair[1], STDIN_FILENO)
     dup2(pair[1], STDOUT_FILENO)
-    // The other end is the recorder's alone; both are closed by execve(2), unless that fails.
   }
 
-  /// The recorder itself.
-  private static func record(
-    _ path: borrowing PostloginDirectory.Path, _ options: PostloginOptions, _ restriction: Restriction,
-    ring: consuming SmallRing, socket: Int32, program: pid_t, memory: UnsafeMutableRawPointer
-  ) -> Never {
+  private static func socketPair() throws(Restriction.Failure) -> [2 of Int32] {
+    var pair: [2 of Int32] = [-1, -1]
+    var span = pair.mutableSpan
+    let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+    let result = span.withUnsafeMutableBufferPointer { socketpair(AF_UNIX, type, 0, $0.baseAddress!) }
+    guard result == 0 else { throw Restriction.Failure(call: "socketpair()") }
+    return pair
+  }
+
+  // MARK: In the process that records
+
+  private consuming func run() {
     // What else is open is the program's: a pipe whose other end waits for its end must not be kept by us.
     closeDescriptors(except: ring.descriptor, socket)
     // The session ends when its two sides do. A file at its size limit is a result of a write.
-    for number in [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ] { signal(number, SIG_IGN) }
+    signal(SIGINT, SIG_IGN)
+    signal(SIGTERM, SIG_IGN)
+    signal(SIGHUP, SIG_IGN)
+    signal(SIGUSR1, SIG_IGN)
+    signal(SIGUSR2, SIG_IGN)
+    signal(SIGXFSZ, SIG_IGN)
     do throws(Errno) {
       try ring.enable()
     } catch {
-      PostloginMessage.say(.error, "rawlog: \(RingAvailability.explain(error)); the session ends")
-      _exit(1)
+      return PostloginMessage.say(.error, "rawlog: \(RingAvailability.explain(error)); the session ends")
     }
-    let files = open(path, options, restriction)
-    setTitle(program)
+    let files = open()
+    setTitle()
     let encoder = Encoder(timestamps: options.timestamps, boundaries: options.boundaries)
-    var loop = PostloginLoop(
+    var loop = Loop(
       ring: ring, client: (STDIN_FILENO, STDOUT_FILENO), program: socket, files: files, encoder: encoder, memory: memory)
     loop.run()
     _exit(0)
   }
 
   /// Takes the user's rights on and creates the files. Whatever fails is said, and the session goes on without.
-  private static func open(
-    _ path: borrowing PostloginDirectory.Path, _ options: PostloginOptions, _ restriction: Restriction
-  ) -> PostloginPair.Descriptors {
+  private func open() -> PostloginPair.Descriptors {
     var clock = Clock()
     clock.set(.current)
     // Before the root changes: what the time zone is may be known only here.
@@ -92,25 +106,29 @@ enum PostloginRecorder {
   }
 
   /// What ps(1) shows: `NAME [USER:PID rawlog]`, with the id of the program that is recorded. It goes where the arguments
-  /// and, if need be, the environment are, which nobody reads any more.
-  private static func setTitle(_ program: pid_t) {
+  /// are, and if need be the environment behind them; nobody reads either any more.
+  private func setTitle() {
+    guard CommandLine.argc > 0, let arguments = CommandLine.unsafeArgv[0] else { return }
     var title = Bytes()
-    guard let arguments = CommandLine.unsafeArgv[0] else { return }
     title.append(cString: arguments)
     title.append(" [")
-    title.append(text: getenv("USER").map { String(cString: $0) } ?? "?")
+    if let user = getenv("USER") { title.append(cString: user) }
     title.append(":")
     title.append(decimal: UInt64(program))
-    title.append(" rawlog]")
-    var end = arguments
-    var place = CommandLine.unsafeArgv
-    // The strings lie one behind the other, the environment's behind the arguments'.
-    while let text = place.pointee, text == end || text == end + 1 {
-      end = text + strlen(text)
-      place += 1
-    }
-    let room = end - arguments
-    memset(arguments, 0, room)
+    title.append(" rawlog]\0")
+    let end = Self.end(ofLast: CommandLine.unsafeArgv) ?? arguments
+    let room = max(end, Self.end(ofLast: environ) ?? end) - arguments
+    memset(arguments, 0, end - arguments)
     memcpy(arguments, title.start, min(title.count, room))
+  }
+
+  /// Where the last of some strings ends that lie one behind the other.
+  private static func end(ofLast strings: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>)
+    -> UnsafeMutablePointer<CChar>?
+  {
+    var place = strings
+    while place.pointee != nil { place += 1 }
+    guard place > strings, let last = (place - 1).pointee else { return nil }
+    return last + strlen(last)
   }
 }

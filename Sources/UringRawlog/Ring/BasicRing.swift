@@ -22,6 +22,8 @@ protocol BasicRing: ~Copyable {
 
   /// Nanoseconds of CLOCK_MONOTONIC, and microseconds since the epoch of CLOCK_REALTIME.
   func now() -> Instant
+  /// Sends to a socket what it takes at once: the bytes sent, or a negative error number; -ENOTSOCK for what is none.
+  func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) -> Int
   /// Writes once to a file, and waits for it: the bytes written, or a negative error number.
   func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer) -> Int
   /// Ends the sending side: what was sent arrives, then the end. What is no socket is closed.

@@ -1,11 +1,21 @@
 import CLibUring
 import Glibc
 
-/// A process that nobody has to wait for, with our memory and descriptors (fork(2)): 0 in it, its id in ours.
-func forkDetached() throws(Errno) -> pid_t {
-  let result = uring_fork_detached()
-  guard result >= 0 else { throw Errno(-result) }
-  return result
+/// A process that takes our memory over once we have become another program, and that nobody has to wait for.
+enum Successor {
+  /// Starts it. Copying our memory for it (fork(2)) and giving up one of the copies at once would cost more than all else
+  /// that it does for a short session.
+  ///
+  /// - Parameters:
+  ///   - body: what it does when we have called execve(2), or have ended; until then it waits. It ends when this returns.
+  ///   - context: what `body` is called with; ours no more.
+  static func start(
+    stack: UnsafeMutableRawBufferPointer, body: @convention(c) (UnsafeMutableRawPointer?) -> Void,
+    context: UnsafeMutableRawPointer
+  ) throws(Errno) {
+    let result = uring_start_detached(stack.baseAddress, stack.count, body, context)
+    guard result >= 0 else { throw Errno(-result) }
+  }
 }
 
 /// Closes every descriptor from 3 on but these two.

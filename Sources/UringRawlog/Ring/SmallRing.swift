@@ -90,6 +90,11 @@ struct SmallRing: BasicRing, ~Copyable {
 
   // MARK: Calls beside the ring
 
+  func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
+    let count = send(socket, bytes.baseAddress, bytes.count, Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
+    return count < 0 ? -Int(errno) : count
+  }
+
   func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
     let count = Glibc.write(file, bytes.baseAddress, bytes.count)
     return count < 0 ? -Int(errno) : count
