@@ -149,6 +149,8 @@ enum Limits {
   static let postloginBlockBytes = 16 << 10
   /// How long encoded bytes stay in memory at the most.
   static let postloginFlushNanoseconds: UInt64 = 1_000_000_000
+  /// How long a direction waits for a disk that takes nothing; then it goes on unrecorded.
+  static let postloginStallNanoseconds: UInt64 = 2_000_000_000
   /// For each direction a read, a send and a write of its file, and one poll.
   static let postloginOperations = 8
   /// The stack of the process that records; only what is used of it is touched.
@@ -183,6 +185,7 @@ enum Limits {
     precondition(gatheredBuffers <= receiveBuffers / 2, "recordings must not starve receiving")
     precondition(writeBytesCrowded < writeBytes)
     precondition(postloginBlockBytes >= Encoder.leastOutput, "an encoder always gets on in an empty block")
+    precondition(postloginChunks == PostloginFlow.places)
     precondition(postloginPauseBytes + postloginChunkBytes < postloginChunks * postloginChunkBytes)
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
   }

@@ -10,6 +10,10 @@ struct PostloginFile {
   private var filled = 0
   /// The bytes of the other block that the write under way has not taken yet.
   private var writing = 0..<0
+  /// Where they go. Explicit, since a write that fails halfway may leave the file's own position where it was.
+  private(set) var offset: Int64 = 0
+  /// Since when both blocks are full, and the direction waits (CLOCK_MONOTONIC nanoseconds); nil while it does not.
+  var stalledSince: UInt64?
 
   static let blockBytes = Limits.postloginBlockBytes
 
@@ -42,7 +46,10 @@ struct PostloginFile {
     UnsafeRawBufferPointer(start: block(1 - fillingBlock) + writing.lowerBound, count: writing.count)
   }
 
-  mutating func wrote(_ count: Int) { writing = writing.lowerBound + count..<writing.upperBound }
+  mutating func wrote(_ count: Int) {
+    writing = writing.lowerBound + count..<writing.upperBound
+    offset += Int64(count)
+  }
 
   /// Nothing is recorded from here on.
   mutating func end() {
@@ -50,6 +57,7 @@ struct PostloginFile {
     descriptor = -1
     filled = 0
     writing = 0..<0
+    stalledSince = nil
   }
 
   private func block(_ number: Int) -> UnsafeMutableRawPointer { blocks + number * Self.blockBytes }

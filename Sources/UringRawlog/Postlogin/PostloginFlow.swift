@@ -13,11 +13,11 @@ struct PostloginFlow {
     var time: Int64 = 0
   }
 
-  static let places = Limits.postloginChunks
+  static let places = 4
 
   let source: Int32
   let sink: Int32
-  private var chunks = InlineArray<4, Chunk>(repeating: Chunk())
+  private var chunks = [4 of Chunk](repeating: Chunk())
   /// Chunks that were read, sent and recorded since the places were last used from the first one on.
   private(set) var readCount = 0
   private(set) var sentCount = 0

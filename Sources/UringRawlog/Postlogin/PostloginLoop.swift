@@ -12,7 +12,7 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
     /// Waits until a read, a send, can go on; for descriptors on which the ring does not wait by itself.
     case readable
     case writable
-    /// Waits until the program is gone altogether.
+    /// Waits until the sink of a direction is gone altogether.
     case hangUp
 
     func token(_ direction: Direction) -> Token { Token(rawValue: rawValue << 1 | UInt64(direction.rawValue)) }
@@ -66,9 +66,10 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
 
   /// Waits for something to happen, and does what follows from it; false when the ring fails.
   private mutating func turn() -> Bool {
-    var taken = InlineArray<16, Completion>(repeating: Completion(token: Token(rawValue: 0), result: 0, buffer: -1, more: false))
+    let none = Completion(token: Token(rawValue: 0), result: 0, buffer: -1, more: false)
+    var taken = InlineArray<16, Completion>(repeating: none)
     do throws(Errno) {
-      try ring.submitAndWait(nanoseconds: timeToFlush)
+      try ring.submitAndWait(nanoseconds: timeToWait)
     } catch {
       PostloginMessage.say(.error, "rawlog: io_uring fails: \(error.text); the session ends")
       return false
@@ -90,9 +91,17 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
     case .write: handleWrite(direction, completion)
     case .readable: flows[direction.rawValue].isReading = false
     case .writable: flows[direction.rawValue].isSending = false
-    case .hangUp:
-      // The program has closed its socket, and not just ended its stream: nothing reaches it any more.
-      if completion.result < 0 || completion.result & Int32(POLLHUP) != 0 { flows[Direction.in.rawValue].finish() }
+    case .hangUp: handleHangUp(direction, completion)
+    }
+  }
+
+  private mutating func handleHangUp(_ direction: Direction, _ completion: Completion) {
+    // Some things that a client may be cannot be watched.
+    guard completion.result >= 0 else { return }
+    if completion.result & Int32(POLLHUP | POLLERR) != 0 {
+      if !flows[direction.rawValue].isOver { abandon(direction) }
+    } else if !completion.more {
+      watch(direction)
     }
   }
 
@@ -127,10 +136,11 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
 
   private mutating func handleWrite(_ direction: Direction, _ completion: Completion) {
     let index = direction.rawValue
+    guard files[index].isRecording else { return }
     if completion.result > 0 {
       files[index].wrote(Int(completion.result))
     } else if completion.error?.isRetry != true {
-      fail(direction, completion.error ?? Errno(EIO))
+      fail(direction, (completion.error ?? Errno(EIO)).text)
     }
     if files[index].isWriting { write(direction) }
   }
@@ -139,6 +149,8 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
 
   /// Starts everything that is possible now: forwarding first, then recording, then reading.
   private mutating func advance() {
+    giveUpStalled(.in)
+    giveUpStalled(.out)
     send(.in)
     send(.out)
     advance(.in)
@@ -163,7 +175,7 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
         continue
       }
       flows[index].isSending = true
-      ring.write(flows[index].sink, piece, token: Operation.send.token(direction))
+      ring.write(flows[index].sink, piece, offset: -1, token: Operation.send.token(direction))
     }
   }
 
@@ -186,8 +198,13 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
     let index = direction.rawValue
     ring.endSending(flows[index].sink)
     flows[index].finish()
-    // A program that has ended its stream may still read, or may be gone; if it is, nobody else says so.
-    if direction == .out, !flows[0].isOver { ring.watch(flows[index].source, token: Operation.hangUp.token(.out)) }
+    // Who has ended its stream may still read, or may be gone. If it is, nobody else says so while there is nothing to
+    // send to it.
+    if !flows[direction.reverse.rawValue].isOver { watch(direction.reverse) }
+  }
+
+  private mutating func watch(_ direction: Direction) {
+    ring.watch(flows[direction.rawValue].sink, token: Operation.hangUp.token(direction))
   }
 
   /// A sink takes nothing more. A program whose client is gone is told so as it would be without us: by an error.
@@ -213,11 +230,11 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
     guard files[index].hasBytes else { return }
     files[index].beginWriting()
     while files[index].isWriting {
-      let count = ring.writeNow(files[index].descriptor, files[index].pending)
+      let count = ring.writeNow(files[index].descriptor, files[index].pending, offset: files[index].offset)
       if count > 0 {
         files[index].wrote(count)
       } else if count != -Int(EINTR) {
-        fail(direction, Errno(count == 0 ? EIO : Int32(-count)))
+        fail(direction, Errno(count == 0 ? EIO : Int32(-count)).text)
       }
     }
   }
@@ -242,7 +259,11 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
       }
       guard !result.isDone else { continue }
       // The other block is still being written: the rest waits in its place, and so does its sender.
-      guard !files[index].isWriting else { return }
+      guard !files[index].isWriting else {
+        if files[index].stalledSince == nil { files[index].stalledSince = clock.now.nanoseconds }
+        return
+      }
+      files[index].stalledSince = nil
       files[index].beginWriting()
       write(direction)
     }
@@ -250,7 +271,7 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
 
   private mutating func write(_ direction: Direction) {
     let file = files[direction.rawValue]
-    ring.write(file.descriptor, file.pending, token: Operation.write.token(direction))
+    ring.write(file.descriptor, file.pending, offset: file.offset, token: Operation.write.token(direction))
   }
 
   /// One timer for both files, as Dovecot's rawlog has it: it runs from the first byte that is not written yet.
@@ -270,15 +291,28 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
     return true
   }
 
-  /// How long to wait at the most. When the time is over and something is left, a write under way comes first.
-  private var timeToFlush: UInt64? {
-    guard let flushTime, flushTime > clock.now.nanoseconds else { return nil }
-    return flushTime - clock.now.nanoseconds
+  /// A disk that hangs holds the session up for so long, and then no more.
+  private mutating func giveUpStalled(_ direction: Direction) {
+    guard let since = files[direction.rawValue].stalledSince,
+      clock.now.nanoseconds >= since + Limits.postloginStallNanoseconds
+    else { return }
+    fail(direction, "nothing could be written for \(Limits.postloginStallNanoseconds / 1_000_000_000) s")
+  }
+
+  /// How long to wait at the most: to the flush, unless that is overdue and only waits for a write under way; and to the
+  /// end of the patience with a disk.
+  private var timeToWait: UInt64? {
+    var time = UInt64.max
+    if let flushTime, flushTime > clock.now.nanoseconds { time = flushTime }
+    for index in 0..<2 {
+      if let since = files[index].stalledSince { time = min(time, since + Limits.postloginStallNanoseconds) }
+    }
+    return time == .max ? nil : time - min(time, clock.now.nanoseconds)
   }
 
   /// One file cannot be written any more: said once, and at once. The other one and the session go on.
-  private mutating func fail(_ direction: Direction, _ error: Errno) {
-    PostloginMessage.say(.error, "write(\(direction)) failed: \(error.text)")
+  private mutating func fail(_ direction: Direction, _ reason: String) {
+    PostloginMessage.say(.error, "write(\(direction)) failed: \(reason)")
     files[direction.rawValue].end()
   }
 }

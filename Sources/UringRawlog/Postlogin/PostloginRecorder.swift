@@ -26,7 +26,7 @@ struct PostloginRecorder: ~Copyable {
     do throws(Errno) {
       ring = try SmallRing.make(entries: Limits.postloginOperations)
     } catch {
-      throw Restriction.Failure(RingAvailability.explain(error))
+      throw Self.explain(error)
     }
     // The stack lies in front, so that it grows towards the guard.
     guard let memory = mapMemory(Limits.postloginStackBytes + Loop.memoryBytes) else {
@@ -51,6 +51,14 @@ struct PostloginRecorder: ~Copyable {
     // All other descriptors of ours and the recorder's are closed by execve(2).
     dup2(pair[1], STDIN_FILENO)
     dup2(pair[1], STDOUT_FILENO)
+  }
+
+  private static func explain(_ error: Errno) -> Restriction.Failure {
+    guard error.code == ENOMEM else { return Restriction.Failure(RingAvailability.explain(error)) }
+    // It may be either: Dovecot limits the address space of all that it starts.
+    return Restriction.Failure(
+      "there is not enough memory for io_uring (\(error.text)); raise the limit of address space (vsz_limit in Dovecot) or "
+        + "of locked memory (ulimit -l)")
   }
 
   private static func socketPair() throws(Restriction.Failure) -> [2 of Int32] {

@@ -4,8 +4,8 @@
 protocol BasicRing: ~Copyable {
   /// Reads once, as read(2) does: what a socket or pipe has, or from where a file stands.
   mutating func read(_ descriptor: Int32, _ bytes: UnsafeMutableRawBufferPointer, token: Token)
-  /// Writes once, as write(2) does, and perhaps not everything.
-  mutating func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, token: Token)
+  /// Writes once, and perhaps not everything: to `offset` of a file, or with -1 to a socket or pipe.
+  mutating func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64, token: Token)
   /// Completes once when one of `events` (poll(2)) holds, or the descriptor failed.
   mutating func poll(_ descriptor: Int32, events: UInt32, token: Token)
   /// Completes with the state of a socket (POLLHUP and others of poll(2)) now if its other end has ended its stream, and
@@ -22,10 +22,10 @@ protocol BasicRing: ~Copyable {
 
   /// Nanoseconds of CLOCK_MONOTONIC, and microseconds since the epoch of CLOCK_REALTIME.
   func now() -> Instant
-  /// Sends to a socket what it takes at once: the bytes sent, or a negative error number; -ENOTSOCK for what is none.
-  func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) -> Int
-  /// Writes once to a file, and waits for it: the bytes written, or a negative error number.
-  func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer) -> Int
+  /// Sends what a socket, or a file, takes at once: the bytes, or a negative error number. Others take nothing.
+  func sendNow(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Int
+  /// Writes once to `offset` of a file, and waits for it: the bytes written, or a negative error number.
+  func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64) -> Int
   /// Ends the sending side: what was sent arrives, then the end. What is no socket is closed.
   func endSending(_ descriptor: Int32)
   /// Whoever sends to this socket gets an error from now on.

@@ -57,14 +57,14 @@ struct SmallRing: BasicRing, ~Copyable {
     return entry
   }
 
-  // The offset -1 stands for the file's own position; sockets and pipes have none.
-
   mutating func read(_ descriptor: Int32, _ bytes: UnsafeMutableRawBufferPointer, token: Token) {
+    // The offset -1 stands for the file's own position; sockets and pipes have none.
     uring_set_address(next(uring_op_read, descriptor, token), bytes.baseAddress, UInt32(bytes.count), UInt64.max)
   }
 
-  mutating func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, token: Token) {
-    uring_set_address(next(uring_op_write, descriptor, token), bytes.baseAddress, UInt32(bytes.count), UInt64.max)
+  mutating func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64, token: Token) {
+    let entry = next(uring_op_write, descriptor, token)
+    uring_set_address(entry, bytes.baseAddress, UInt32(bytes.count), UInt64(bitPattern: offset))
   }
 
   mutating func poll(_ descriptor: Int32, events: UInt32, token: Token) {
@@ -90,13 +90,24 @@ struct SmallRing: BasicRing, ~Copyable {
 
   // MARK: Calls beside the ring
 
-  func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
-    let count = send(socket, bytes.baseAddress, bytes.count, Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
+  func sendNow(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
+    var count = send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
+    // A write of the ring does not move a file's own position when a part of it fails (kernel 6.18).
+    if count < 0, errno == ENOTSOCK, isFile(descriptor) {
+      count = Glibc.write(descriptor, bytes.baseAddress, bytes.count)
+    }
     return count < 0 ? -Int(errno) : count
   }
 
-  func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
-    let count = Glibc.write(file, bytes.baseAddress, bytes.count)
+  private func isFile(_ descriptor: Int32) -> Bool {
+    var status = stat()
+    let isFile = fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    if !isFile { errno = ENOTSOCK }
+    return isFile
+  }
+
+  func writeNow(_ file: Int32, _ bytes: UnsafeRawBufferPointer, offset: Int64) -> Int {
+    let count = pwrite(file, bytes.baseAddress, bytes.count, off_t(offset))
     return count < 0 ? -Int(errno) : count
   }
 
