@@ -29,7 +29,13 @@ let package = Package(
     ),
     .target(
       name: "UringRawlog",
-      dependencies: ["CLibUring", "COpenSSL"],
+      dependencies: ["CLibUring"],
+      swiftSettings: swiftSettings
+    ),
+    // Apart from the library, so that the drop-in, which is started once a session, does not carry OpenSSL with it.
+    .target(
+      name: "TLS",
+      dependencies: ["COpenSSL", "UringRawlog"],
       swiftSettings: swiftSettings
     ),
     .target(name: "CBench", linkerSettings: [.linkedLibrary("uring")]),
@@ -57,7 +63,7 @@ let package = Package(
     ),
     .testTarget(
       name: "UringRawlogTests",
-      dependencies: ["Benchmarks", "UringRawlog"],
+      dependencies: ["Benchmarks", "TLS", "UringRawlog"],
       swiftSettings: swiftSettings
     ),
   ]

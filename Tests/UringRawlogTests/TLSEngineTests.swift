@@ -1,5 +1,6 @@
 import Testing
 
+@testable import TLS
 @testable import UringRawlog
 
 @Suite struct TLSEngineTests {
