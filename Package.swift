@@ -29,13 +29,7 @@ let package = Package(
     ),
     .target(
       name: "UringRawlog",
-      dependencies: ["CLibUring"],
-      swiftSettings: swiftSettings
-    ),
-    // Apart from the library, so that the drop-in, which is started once a session, does not carry OpenSSL with it.
-    .target(
-      name: "TLS",
-      dependencies: ["COpenSSL", "UringRawlog"],
+      dependencies: ["CLibUring", "COpenSSL"],
       swiftSettings: swiftSettings
     ),
     .target(name: "CBench", linkerSettings: [.linkedLibrary("uring")]),
@@ -63,7 +57,7 @@ let package = Package(
     ),
     .testTarget(
       name: "UringRawlogTests",
-      dependencies: ["Benchmarks", "TLS", "UringRawlog"],
+      dependencies: ["Benchmarks", "UringRawlog"],
       swiftSettings: swiftSettings
     ),
   ]

@@ -1,6 +1,5 @@
 import Testing
 
-@testable import TLS
 @testable import UringRawlog
 
 @Suite struct TLSEngineTests {

@@ -1,4 +1,3 @@
-@testable import TLS
 @testable import UringRawlog
 
 /// Two engines and the two streams of ciphertext between them, delivered in whatever parts a test wants.

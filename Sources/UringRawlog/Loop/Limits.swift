@@ -1,5 +1,5 @@
 /// Every maximum that is not an option, in one place; `checkRelations` asserts how they hang together.
-package enum Limits {
+enum Limits {
   // MARK: The ring
 
   /// Operations prepared in a turn before the queue is handed over early.
@@ -160,7 +160,7 @@ package enum Limits {
 
   /// The largest file of certificates, keys or a password: a system's whole list of authorities is a quarter of a
   /// megabyte.
-  package static let tlsFileBytes = 4 << 20
+  static let tlsFileBytes = 4 << 20
 
   // MARK: The drop-in
 

@@ -9,7 +9,7 @@ public struct Errno: Error, Equatable, Sendable {
   }
 
   /// The calling thread's current error number.
-  package static var current: Errno { Errno(errno) }
+  static var current: Errno { Errno(errno) }
 
   /// The kernel's own words, as strerror(3) gives them.
   public var text: String {
@@ -17,7 +17,7 @@ public struct Errno: Error, Equatable, Sendable {
   }
 
   /// The operation met nothing but an interruption or a passing shortage: do it again.
-  package var isRetry: Bool { code == EINTR || code == EAGAIN }
+  var isRetry: Bool { code == EINTR || code == EAGAIN }
 
   /// The process or the system is out of descriptors.
   var isOutOfDescriptors: Bool { code == EMFILE || code == ENFILE }

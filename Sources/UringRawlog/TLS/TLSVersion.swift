@@ -1,5 +1,4 @@
 import COpenSSL
-import UringRawlog
 
 /// A version of TLS. Older than 1.2 there is none any more (RFC 8996).
 public enum TLSVersion: String, Sendable, CaseIterable, Comparable {

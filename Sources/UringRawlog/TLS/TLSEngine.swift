@@ -1,5 +1,4 @@
 import COpenSSL
-import UringRawlog
 
 /// TLS on one leg: ciphertext in and out, plaintext in and out, all of it in memory of the caller.
 ///

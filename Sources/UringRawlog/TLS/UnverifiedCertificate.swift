@@ -1,5 +1,4 @@
 import COpenSSL
-import UringRawlog
 
 /// A server's certificate that was not accepted: whose it is, whose it should be, and what is wrong.
 struct UnverifiedCertificate: Equatable {

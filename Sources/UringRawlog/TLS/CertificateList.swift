@@ -1,6 +1,5 @@
 import COpenSSL
 import Glibc
-import UringRawlog
 
 /// The certificates of a PEM file, in its order: a server's own and those that lead to an authority, or authorities.
 struct CertificateList: ~Copyable {
@@ -41,9 +40,7 @@ struct CertificateList: ~Copyable {
 
   /// A certificate (X509), owned by the list.
   subscript(place: Int) -> OpaquePointer {
-    guard let certificate = openssl_certificates_at(pointer, Int32(place)) else {
-      fatalError("no certificate \(place)")
-    }
+    guard let certificate = openssl_certificates_at(pointer, Int32(place)) else { fatalError("no certificate \(place)") }
     return certificate
   }
 

@@ -1,6 +1,5 @@
 import COpenSSL
 import Glibc
-import UringRawlog
 
 /// Keeps what only the process may know (private keys, ticket keys, session keys) out of files that it does not write
 /// itself: core files, and accounts of a crash.

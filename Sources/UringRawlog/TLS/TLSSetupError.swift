@@ -1,5 +1,3 @@
-import UringRawlog
-
 /// What is wrong with certificates, keys or passwords: one line for the user, and the exit code at start.
 public enum TLSSetupError: Error, Equatable, Sendable {
   /// The option that named a file.
@@ -118,8 +116,7 @@ extension TLSSetupError.Password {
   fileprivate func message(_ path: String) -> String {
     switch self {
     case .empty: "the first line of '\(path)' is empty; write the key's password there"
-    case .tooLong:
-      "the first line of '\(path)' is longer than \(PrivateKey.passwordBytes) bytes; write the password alone"
+    case .tooLong: "the first line of '\(path)' is longer than \(PrivateKey.passwordBytes) bytes; write the password alone"
     case .wrong(let key): "the first line of '\(path)' is not the password of '\(key)'; correct it"
     }
   }

@@ -1,5 +1,4 @@
 import COpenSSL
-import UringRawlog
 
 /// Whom we trust as the server, and the last session with it, which the next connection resumes.
 ///

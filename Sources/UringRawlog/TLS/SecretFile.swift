@@ -1,6 +1,5 @@
 import COpenSSL
 import Glibc
-import UringRawlog
 
 /// The content of a file that may hold a key or a password. The memory is wiped before it is given back.
 struct SecretFile: ~Copyable {

@@ -1,5 +1,4 @@
 import COpenSSL
-import UringRawlog
 
 /// Why an engine does not go on. Its text is for a line of the log: it holds nothing of a key, and what the peer chose
 /// in it (names in a certificate) is escaped and short.

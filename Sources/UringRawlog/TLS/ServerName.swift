@@ -1,5 +1,4 @@
 import Glibc
-import UringRawlog
 
 /// The name or address that a server's certificate must be for.
 public enum ServerName: Equatable, Sendable {
@@ -17,8 +16,7 @@ public enum ServerName: Equatable, Sendable {
     }
     let name = text.hasSuffix(".") ? String(text.dropLast()) : text
     guard Self.isHost(name) else {
-      throw ValueError(
-        "'\(text.escapedForMessage)' is neither a host name nor an address; write it as in a certificate")
+      throw ValueError("'\(text.escapedForMessage)' is neither a host name nor an address; write it as in a certificate")
     }
     self = .host(name)
   }
@@ -38,13 +36,12 @@ public enum ServerName: Equatable, Sendable {
   private static func isHost(_ text: String) -> Bool {
     guard !text.isEmpty, text.utf8.count <= 253 else { return false }
     return text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { label in
-      (1...63).contains(label.utf8.count)
-        && label.unicodeScalars.allSatisfy { scalar in
-          switch scalar {
-          case "a"..."z", "A"..."Z", "0"..."9", "-", "_": true
-          default: false
-          }
+      (1...63).contains(label.utf8.count) && label.unicodeScalars.allSatisfy { scalar in
+        switch scalar {
+        case "a"..."z", "A"..."Z", "0"..."9", "-", "_": true
+        default: false
         }
+      }
     }
   }
 }

@@ -1,5 +1,3 @@
-import UringRawlog
-
 /// Where a server's certificates and keys are (`--tls-cert`, `--tls-key`, `--tls-key-password-file`).
 public struct TLSIdentityFiles: Sendable, Equatable {
   /// A certificate, with those behind it that lead to an authority, and its key. Both may be in one file.

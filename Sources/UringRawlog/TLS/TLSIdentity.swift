@@ -1,6 +1,5 @@
 import COpenSSL
 import Glibc
-import UringRawlog
 
 /// Who we are to clients: certificates with their keys, and the keys that tickets for resuming sessions are sealed with.
 ///

@@ -1,5 +1,4 @@
 import COpenSSL
-import UringRawlog
 
 /// What all connections of one side have in common (OpenSSL's SSL_CTX). A connection keeps it alive, so one that is
 /// replaced goes with its last connection.

@@ -1,5 +1,4 @@
 import COpenSSL
-import UringRawlog
 
 /// What an SSL object reads from and writes to instead of a socket: memory of whoever calls the engine.
 ///

@@ -1,5 +1,4 @@
 import COpenSSL
-import UringRawlog
 
 /// A private key of a PEM file, in any of the forms that OpenSSL reads, encrypted or not.
 struct PrivateKey: ~Copyable {

@@ -1,5 +1,4 @@
 import COpenSSL
-import UringRawlog
 
 /// One entry of OpenSSL's queue of errors. The queue belongs to the thread, and what is left in it would be taken for
 /// the error of a later call: whoever meets an error empties it.
