@@ -150,6 +150,12 @@ enum Limits {
   static let collectorEarlyNanoseconds: UInt64 = 100_000_000
   static let collectorEarlyEnds = 3
 
+  // MARK: PROXY headers
+
+  /// The longest that is accepted or sent. The standard wants them to fit 536 bytes; one with a certificate of the client
+  /// does not. nginx has the same limit.
+  static let proxyHeaderBytes = 4096
+
   // MARK: Messages
 
   /// Lines a second about sessions; those beyond are counted and summed up in one line.
@@ -175,5 +181,6 @@ enum Limits {
     precondition(writeBytesCrowded < writeBytes)
     precondition(collectorEndNanoseconds < exitNanoseconds, "the end waits for the collector like for a disk")
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
+    precondition(ProxyHeader.tlsBytesMaximum >= 2048, "a certificate of a client fits a PROXY header")
   }
 }
