@@ -367,7 +367,9 @@ struct KernelRing: Ring, ~Copyable {
     return path
   }
 
-  func localPort(of socket: Int32) -> UInt16? { SocketAddress.local(of: socket)?.peer.port }
+  func localPort(of socket: Int32) -> UInt16? { localAddress(of: socket)?.port }
+
+  func localAddress(of socket: Int32) -> PeerAddress? { SocketAddress.local(of: socket)?.peer }
 
   mutating func openDirectory(_ path: String) -> Int32? {
     let descriptor = openDirectoryPath(path)
