@@ -61,13 +61,15 @@ extension RelayLoop where R: ~Copyable {
   private mutating func keepProxied(_ slot: Int, _ parser: ProxyHeaderParser) {
     if let kept = proxies[slot] {
       kept.parser = parser
-      return
+    } else {
+      // The scratch memory becomes the session's, and the next one gets another.
+      proxyScratch.parser = parser
+      proxies[slot] = proxyScratch
+      proxyScratch = ProxyMemory()
     }
-    // The scratch memory becomes the session's, and the next one gets another.
-    proxyScratch.parser = parser
-    proxies[slot] = proxyScratch
-    proxyScratch = ProxyMemory()
-    guard sessions[slot].proxying == .refused, configuration.handshakeNanoseconds > 0 else { return }
+    guard sessions[slot].proxying == .refused, configuration.handshakeNanoseconds > 0,
+      sessions[slot].handshakeDeadline == 0, !parser.unreleased.isEmpty
+    else { return }
     sessions[slot].handshakeDeadline = clock.now.nanoseconds + configuration.handshakeNanoseconds
     heap.tighten(slot, to: sessions[slot].handshakeDeadline, in: &sessions)
   }
