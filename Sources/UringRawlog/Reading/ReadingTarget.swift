@@ -52,13 +52,16 @@ enum ReadingTarget {
     return files.kinds.isEmpty ? nil : files
   }
 
+  /// By bytes: a slash and a combining character behind it are one `Character`.
+  private static func lastSlash(_ path: String) -> String.Index? { path.utf8.lastIndex(of: UInt8(ascii: "/")) }
+
   private static func lastComponent(_ path: String) -> String {
-    path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
+    lastSlash(path).map { String(path[path.utf8.index(after: $0)...]) } ?? path
   }
 
   /// The directory that a path lies in.
   static func directory(of path: String) -> String {
-    guard let slash = path.lastIndex(of: "/") else { return "." }
+    guard let slash = lastSlash(path) else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 }

@@ -53,7 +53,7 @@ extension ShowRun {
       state.namedWatch = try state.watch.add(files.path(of: files.anyKind), isDirectory: false)
     case .recording(let files):
       // The other direction may still come.
-      let prefix = String(files.path.dropLast(files.id.count))
+      let prefix = String(decoding: files.path.utf8.dropLast(files.id.utf8.count), as: UTF8.self)
       try state.watchDirectory(ReadingTarget.directory(of: files.path), prefix: prefix, below: "")
     case .directory(let path):
       try state.watchDirectory(path, prefix: RecordingListing.path("", below: path), below: "")
