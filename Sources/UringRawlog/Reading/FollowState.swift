@@ -16,6 +16,10 @@ struct FollowState: ~Copyable {
   /// The sessions that may grow, by `RecordingFiles.key`.
   var sessions: [String: FollowedSession] = [:]
   var table: IndexTable?
+  /// The index has lines that were not read yet.
+  var hasNewLines = false
+  /// The ids in the lines that were read last.
+  var justTold: Set<String> = []
   /// The index was moved away, and another is there.
   var hasNewIndex = false
   /// The one session of a directory that was asked for.
@@ -49,6 +53,7 @@ struct FollowState: ~Copyable {
 
   /// How long nothing need be done: until the first deadline; -1 for until something happens.
   func waitMilliseconds(at now: UInt64) -> Int32 {
+    guard !hasNewLines, !hasNewIndex else { return 0 }
     guard let first = sessions.values.lazy.compactMap(\.deadline).min() else { return -1 }
     return first <= now ? 0 : Int32(clamping: (first - now) / 1_000_000 + 1)
   }

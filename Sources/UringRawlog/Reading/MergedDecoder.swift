@@ -99,6 +99,8 @@ struct MergedDecoder: RecordingDecoder {
       guard tail == .whole else { return .needsMore }
       time = nil
       place = .line
+      // That says it all.
+      endsRemarked = 3
       return .remark(.mergedEndsInStamp)
     case .none:
       time = nil

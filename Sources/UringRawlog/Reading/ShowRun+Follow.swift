@@ -26,8 +26,10 @@ extension ShowRun {
       _ = poll(&ready, nfds_t(ready.count), state.waitMilliseconds(at: now))
       if ready[2].revents != 0 { throw TextOutput.End.closed }
       if ready[1].revents != 0 { return try sayGoodbye(&state, stop) }
+      // Files are made before the index tells of them: whatever it tells of by now has come by then.
+      let records = try newRecords(&state)
       try take(state.watch.changes(), &state)
-      try readIndex(&state)
+      for record in records { try take(record, &state) }
       for session in state.sessions.values where session.isDirty { try drain(session, .growing, &state) }
       try giveHeld(&state)
     }
@@ -99,6 +101,7 @@ extension ShowRun {
     for change in changes {
       switch change {
       case .written(let watch, let name):
+        if name == IndexReader.name, watch == state.indexWatch { state.hasNewLines = true }
         guard let name else {
           for session in state.sessions.values where watch == state.namedWatch { session.hasChanged() }
           continue
@@ -130,8 +133,9 @@ extension ShowRun {
     }
     let title = directory.below + recording.stem
     guard state.isWanted(title, target), RecordingName.Parts(recording.stem) != nil else { return }
-    // One that has ended was shown already.
-    guard state.table?.sessions[recording.stem]?.end ?? .max == .max else { return }
+    // One whose end was told of earlier has been shown.
+    let hasEnded = state.table?.sessions[recording.stem]?.end ?? .max != .max
+    guard !hasEnded || state.justTold.contains(recording.stem) else { return }
     let files = RecordingFiles(
       path: directory.prefix + recording.stem, id: recording.stem, kinds: RecordingFiles.Kinds(recording.kind))
     let session = FollowedSession(files, title: title, records: IndexTable.Records())
@@ -156,28 +160,32 @@ extension ShowRun {
     }
   }
 
-  private mutating func readIndex(_ state: inout FollowState) throws {
+  /// What was added to the index, which may have been moved away meanwhile.
+  private mutating func newRecords(_ state: inout FollowState) throws -> [SessionRecord] {
+    var records: [SessionRecord] = []
+    let id = onlyID
+    func read(_ table: IndexTable?) throws(StartError) {
+      try table?.read(only: id) { (line, _, _) throws(StartError) in
+        if case .record(let record) = line { records.append(record) }
+      }
+    }
+    state.hasNewLines = false
+    try read(state.table)
     if state.hasNewIndex {
       state.hasNewIndex = false
-      // What the old one still got comes first.
-      try readAdded(&state)
       state.table = nil
       if let reader = try IndexReader.open(directory: indexDirectory) { state.table = IndexTable(reader) }
+      try read(state.table)
     }
-    try readAdded(&state)
+    state.justTold = Set(records.map(\.id))
+    return records
   }
 
-  private mutating func readAdded(_ state: inout FollowState) throws {
-    var added: [SessionRecord] = []
-    try state.table?.read(only: onlyID) { (line, _, _) in
-      if case .record(let record) = line { added.append(record) }
-    }
-    for record in added {
-      for session in state.sessions.values where session.files.id == record.id {
-        switch record.event {
-        case .start: try learnStart(record, session, &state)
-        case .end: try end(session, record, &state)
-        }
+  private mutating func take(_ record: SessionRecord, _ state: inout FollowState) throws {
+    for session in state.sessions.values where session.files.id == record.id {
+      switch record.event {
+      case .start: try learnStart(record, session, &state)
+      case .end: try end(session, record, &state)
       }
     }
   }

@@ -81,8 +81,9 @@ struct ShowRun: ~Copyable {
   }
 
   mutating func complain(of session: ShownSession, _ files: RecordingFiles) {
+    let path = files.has(.merged) ? files.path(of: .merged) : files.path
     for damage in session.damages {
-      complain(StartError(.dataError, "'\(files.path)' is damaged: \(damage)"))
+      complain(StartError(.dataError, "'\(path)' is damaged: \(damage)"))
     }
   }
 
