@@ -117,7 +117,9 @@ struct VerifyRun: ~Copyable {
       }
       var content = SessionFindings.Content(bytes: file.bytes)
       let isPlain = kind != .merged && SessionFindings.directions(kind).allSatisfy { end.file[$0] == end.recorded[$0] }
-      if isPlain || end.redacted > 0 || file.bytes < SessionFindings.fileBytes(kind, end) {
+      let expected = SessionFindings.fileBytes(kind, end)
+      let isWhole = file.bytes == expected || file.bytes > expected && end.recording == "failed"
+      if isPlain || end.redacted > 0 || !isWhole {
         close(file.descriptor)
       } else {
         let (counted, damages) = try RecordingContent.read(file, kind)
