@@ -74,7 +74,10 @@ struct Program: ParsableCommand {
       var name = String(argument.prefix { $0 != "=" })
       if argument.hasPrefix("-f") { name = "--filter" }
       guard name.hasPrefix("--"),
-        !["--listen", "--only", "--workload", "--timestamps", "--boundaries", "--ip-in-name", "--follow"].contains(name)
+        ![
+          "--listen", "--only", "--proxy-from", "--workload", "--timestamps", "--boundaries", "--ip-in-name",
+          "--follow",
+        ].contains(name)
       else { continue }
       if !seen.insert(name).inserted { return name }
     }

@@ -5,7 +5,7 @@ public enum ExitStatus: Int32, Sendable {
   case usage = 64
   /// What was read is not what it should be (EX_DATAERR).
   case dataError = 65
-  /// Nothing there to be read (EX_NOINPUT).
+  /// A file that is needed, or is to be read, is not there or cannot be read (EX_NOINPUT).
   case noInput = 66
   /// Something that is needed is not there, or refuses (EX_UNAVAILABLE).
   case unavailable = 69
@@ -17,6 +17,8 @@ public enum ExitStatus: Int32, Sendable {
   case ioError = 74
   /// EX_NOPERM.
   case noPermission = 77
+  /// A file that is needed says something that cannot be used (EX_CONFIG).
+  case badConfiguration = 78
 }
 
 /// Why the program does not start, or cannot do what it was asked for: one line for the user, and the exit code.
