@@ -23,6 +23,7 @@ RAWLOG = "/usr/lib/dovecot/rawlog"
 # The one that runs the tests may lie where nobody but root comes.
 PYTHON = shutil.which("python3", path="/usr/bin:/usr/local/bin:/bin") or sys.executable
 FLAGS = ((), ("-t",), ("-b",), ("-bt",))
+LAYOUTS = FLAGS + (("--layout", "merged"),)
 # What no terminal may get: control characters but the line feed, DEL, C1, controls of bidirectional text.
 OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 HOSTILE = (b"\x1b[2J\x1b]0;title\x07\r\n\x9b31m\xc2\x9b31m\x00\x08\x7f\r\n\rover\r\n== heading\r\n-- note\r\n"
@@ -91,9 +92,9 @@ class Recorded(Show):
     def sent(self, direction):
         return b"".join(data for way, data in self.EXCHANGE if way == direction)
 
-    def test_all_flags(self):
+    def test_all_layouts(self):
         listener = self.listener()
-        for flags in FLAGS:
+        for flags in LAYOUTS:
             for more in ((), ("-I",)):
                 with self.subTest(flags=flags + more):
                     relay = self.start(listener, *flags, *more)
@@ -102,24 +103,33 @@ class Recorded(Show):
                     transcript = self.shown(stem)
                     for direction in ("in", "out"):
                         self.assertEqual(transcript.stream(direction), self.sent(direction))
-                        alone = self.shown(f"{stem}.{direction}")
-                        self.assertEqual(alone.stream(direction), self.sent(direction))
-                        self.assertEqual({line.direction for line in alone.lines}, {direction})
                     self.assertEqual(transcript.headings, [record["id"]])
                     self.assertIn(f"client {record['client']}, server {record['server']}", transcript.notes[0])
                     self.assertIn("ended by client-eof", transcript.notes[1])
                     self.assertIsNone(OBEYED.search(transcript.output.decode("utf-8")))
-                    stamped = "t" in "".join(flags)
-                    self.assertEqual(all(line.time for line in transcript.lines), stamped)
-                    self.assertEqual(any("order" in note for note in transcript.notes), not stamped)
-                    reads = sum(line.begins_read for line in transcript.lines)
-                    self.assertEqual(reads, len(self.EXCHANGE) if "b" in "".join(flags) else 0)
-                    if stamped:
-                        self.assert_in_order(transcript)
+                    self.assert_layout(flags, stem, transcript)
                     # The same by way of the directory.
                     self.assertEqual(self.shown(relay.directory).output, transcript.output)
                     self.assertEqual(self.shown("--session", record["id"], relay.directory).output, transcript.output)
                     relay.close()
+
+    def assert_layout(self, flags, stem, transcript):
+        """What is particular to one way to record."""
+        if "merged" in flags:
+            self.assertEqual(self.shown(stem + ".rawlog").output, transcript.output)
+            self.assertTrue(all(line.time for line in transcript.lines))
+            return
+        for direction in ("in", "out"):
+            alone = self.shown(f"{stem}.{direction}")
+            self.assertEqual(alone.stream(direction), self.sent(direction))
+            self.assertEqual({line.direction for line in alone.lines}, {direction})
+        stamped = "t" in "".join(flags)
+        self.assertEqual(all(line.time for line in transcript.lines), stamped)
+        self.assertEqual(any("order" in note for note in transcript.notes), not stamped)
+        reads = sum(line.begins_read for line in transcript.lines)
+        self.assertEqual(reads, len(self.EXCHANGE) if "b" in "".join(flags) else 0)
+        if stamped:
+            self.assert_in_order(transcript)
 
     def assert_in_order(self, transcript):
         """Questions and answers as they were sent: each part of the exchange arrived before the next was sent."""
@@ -144,7 +154,7 @@ class Recorded(Show):
 
     def test_random_bytes(self):
         listener = self.listener()
-        for flags in FLAGS:
+        for flags in LAYOUTS:
             with self.subTest(flags=flags):
                 relay = self.start(listener, *flags)
                 # Nothing that looks like a boundary, and nothing like a stamp at the beginning.
@@ -175,29 +185,46 @@ class Recorded(Show):
 
     def test_gaps(self):
         listener = self.listener()
-        directory = tempfile.mkdtemp(prefix="rawlog-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-        self.addCleanup(shutil.rmtree, directory)
-        relay = self.start(listener, "-t", "--log-memory", "64K", "--log-full", "drop", directory=directory)
-        up, down = payload(7, 8 * MIB), payload(8, 8 * MIB)
-        client, server = self.pair(relay, listener)
-        sending = [Task(send_chunks, client, up, 91, MIB), Task(send_chunks, server, down, 92, MIB)]
-        receiving = Task(receive_all, server)
-        self.assertTrue(receive_all(client) == down and receiving.result() == up)
-        for task in sending:
-            task.result()
-        name = name_of(client)
-        self.finish(client, server)
-        record = self.end_of(relay, name)
+        for flags in (("-t",), ("--layout", "merged")):
+            with self.subTest(flags=flags):
+                directory = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+                self.addCleanup(shutil.rmtree, directory)
+                relay = self.start(listener, *flags, "--log-memory", "64K", "--log-full", "drop", directory=directory)
+                sent = {"in": payload(7, 8 * MIB), "out": payload(8, 8 * MIB)}
+                client, server = self.pair(relay, listener)
+                sending = [Task(send_chunks, client, sent["in"], 91, MIB), Task(send_chunks, server, sent["out"], 92, MIB)]
+                receiving = Task(receive_all, server)
+                self.assertTrue(receive_all(client) == sent["out"] and receiving.result() == sent["in"])
+                for task in sending:
+                    task.result()
+                name = name_of(client)
+                self.finish(client, server)
+                self.assert_gaps(self.end_of(relay, name), directory, sent)
+                relay.close()
+
+    def assert_gaps(self, record, directory, sent):
+        """All but the gaps is shown, and each gap has its mark."""
         transcript = self.shown(os.path.join(directory, record["id"]))
         marks = [note for note in transcript.notes if note.endswith("are missing here; they were relayed and not recorded")]
         self.assertEqual(sorted(marks), sorted(
             f"{gap['direction']}: {gap['bytes']} bytes are missing here; they were relayed and not recorded"
             for gap in record["gaps"]))
-        for direction, data in (("in", up), ("out", down)):
+        for direction, data in sent.items():
             kept = bytearray(data)
             for gap in reversed([gap for gap in record["gaps"] if gap["direction"] == direction]):
                 del kept[gap["offset"]:gap["offset"] + gap["bytes"]]
             self.assertTrue(transcript.stream(direction) == kept, direction)
+
+    def test_redacted(self):
+        listener = self.listener()
+        for flags in (("-t",), ("--layout", "merged")):
+            with self.subTest(flags=flags):
+                relay = self.start(listener, *flags, "--protocol", "imap")
+                record = self.converse(relay, listener, self.EXCHANGE[:3] + (("in", b"a3 LOGOUT\r\n"),))
+                transcript = self.shown(os.path.join(relay.directory, record["id"]))
+                self.assertEqual(transcript.stream("in"), b"a1 LOGIN alice <redacted>\r\na3 LOGOUT\r\n")
+                self.assertIn(", user 'alice', login ok", transcript.notes[0])
+                relay.close()
 
     def test_killed_relay(self):
         listener = self.listener()
@@ -616,7 +643,7 @@ class Following(Show):
 
     def test_a_live_session(self):
         listener = self.listener()
-        for flags in FLAGS:
+        for flags in LAYOUTS:
             with self.subTest(flags=flags):
                 relay = self.start(listener, *flags)
                 client, server = self.pair(relay, listener)
@@ -627,8 +654,11 @@ class Following(Show):
                 self.wait_shown(process, b"* OK ready")
                 for number in range(5):
                     question, answer = b"a%d NOOP\r\n" % number, b"a%d OK done\r\n" % number
-                    client.sendall(question)
-                    self.assertEqual(receive_exactly(server, len(question)), question)
+                    # In two parts, the first of which reaches the disk.
+                    for part in (question[:4], question[4:]):
+                        client.sendall(part)
+                        self.assertEqual(receive_exactly(server, len(part)), part)
+                        time.sleep(0.15)
                     server.sendall(answer)
                     self.assertEqual(receive_exactly(client, len(answer)), answer)
                     if number % 2:
@@ -641,7 +671,7 @@ class Following(Show):
                                  b"* OK ready\r\n" + b"".join(b"a%d OK done\r\n" % number for number in range(5)))
                 self.assertEqual(transcript.headings, [stem])
                 # In which order is a matter of how soon the disk has them; here it is only that each has its time.
-                self.assertEqual(all(line.time for line in transcript.lines), "t" in "".join(flags))
+                self.assertEqual(all(line.time for line in transcript.lines), flags in (("-t",), ("-bt",), LAYOUTS[-1]))
                 relay.close()
 
     def test_a_directory_with_new_sessions(self):

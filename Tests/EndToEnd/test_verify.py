@@ -13,7 +13,7 @@ import tempfile
 from peers import DEADLINE, MIB, EchoServer, EndToEnd, Task, name_of, payload, receive_all, receive_exactly, send_chunks
 from relay import PROGRAM, run, wait_until
 
-FLAGS = ((), ("-t",), ("-b",), ("-bt",))
+FLAGS = ((), ("-t",), ("-b",), ("-bt",), ("--layout", "merged"))
 SUM = re.compile(r"(\d+) sessions?, (\d+) files?: (all as the index says|(\d+) findings?)"
                  r"(; \d+ sessions? of the index without files here not looked at)?")
 
@@ -79,6 +79,25 @@ class WhatWasRecorded(Verify):
                     for name in os.listdir(self.directory):
                         if name != "sessions.jsonl":
                             self.assertEqual(self.verified(self.path(name)), [])
+
+    def test_redacted_and_pre_login(self):
+        for options in (("-t", "--protocol", "imap"), ("--protocol", "imap", "--layout", "merged"),
+                        ("-t", "--protocol", "imap", "--pre-login"), ("--protocol", "imap", "--secrets", "keep")):
+            with self.subTest(options=options):
+                listener = self.listener()
+                directory = tempfile.mkdtemp(dir=self.directory)
+                relay = self.start(listener, *options, directory=directory)
+                client, server = self.pair(relay, listener)
+                for sender, receiver, data in ((server, client, b"* OK\r\n"), (client, server, b"a1 LOGIN alice secret\r\n"),
+                                               (server, client, b"a1 OK\r\n"), (client, server, b"a2 LOGOUT\r\n")):
+                    sender.sendall(data)
+                    self.assertEqual(receive_exactly(receiver, len(data)), data)
+                name = name_of(client)
+                self.finish(client, server)
+                record = self.end_of(relay, name)
+                self.assertEqual(record["recording"], "pre-login" if "--pre-login" in options else "complete")
+                self.assertEqual(self.verified(directory), [])
+                relay.close()
 
     def test_connections_that_failed(self):
         relay = self.start(f"127.0.0.1:{self.refused_port()}", directory=self.directory)
@@ -213,7 +232,7 @@ class Tampering(Verify):
         for change, *words in (({"in_bytes": 12}, "more than the 12 relayed"),
                                ({"in_bytes": 14}, "'complete', and has 13 of 14"), ({"dropped": 3}, "'dropped' is 3"),
                                ({"in_recorded": 12, "in_bytes": 12}, "holds 13 relayed bytes, and the index says 12"),
-                               ({"recording": "lossy"}, "has no gap")):
+                               ({"recording": "none"}, "'none', and has 49 bytes", "'none', and has 49 bytes")):
             with self.subTest(change=change):
                 self.change_index(lines[:number] + [json.dumps({**record, **change})] + lines[number + 1:])
                 self.finds(*words)

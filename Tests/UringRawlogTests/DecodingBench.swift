@@ -12,6 +12,7 @@ struct Decoded: Equatable {
 
   var pieces: [Piece] = []
   var remarks: [Remark] = []
+  var gaps: [RecordingGap] = []
   /// Stamps and marks, in bytes.
   var markup = 0
 
@@ -49,6 +50,11 @@ func decode(
           precondition(count > 0 && count <= window.count)
           used += count
           decoded.markup += count
+        case .gap(let gap, let count):
+          precondition(count > 0 && count <= window.count)
+          used += count
+          decoded.markup += count
+          decoded.gaps.append(gap)
         case .remark(let remark): decoded.remarks.append(remark)
         case .piece(let piece):
           precondition(piece.count > 0 && piece.count <= min(window.count, Limits.pieceBytes))

@@ -111,6 +111,68 @@ import Testing
     #expect(decoded.remarks == [.notMerged(line: 2)])
   }
 
+  @Test func gapsAreTold() throws {
+    let text =
+      "5.000001 I: one\n5.000002 I! 12 bytes missing at 34\n5.000003 O! 5 bytes missing at 0\n5.000004 I: two\n"
+    for cut in 0..<text.utf8.count {
+      let decoded = Self.decoded(text, cuts: [cut])
+      try #require(decoded.texts == ["one\n", "two\n"] && decoded.remarks.isEmpty)
+      try #require(
+        decoded.gaps == [
+          RecordingGap(direction: .in, offset: 34, bytes: 12), RecordingGap(direction: .out, offset: 0, bytes: 5),
+        ])
+    }
+    // As the relay writes them.
+    var line = Bytes()
+    let gap = RecordingGap(direction: .out, offset: .max, bytes: .max - 1)
+    MergedLine.appendGap(gap, .out, Encoder.Stamp(microseconds: .max), to: &line)
+    let written = line.text
+    #expect(Self.decoded(written).gaps == [gap])
+    // What is not quite such a line is shown.
+    for line in [
+      "I! many bytes missing at 3", "I! 3 bytes missing", "I! ", "I! 1 bytes missing at 2 bytes missing at 3",
+    ] {
+      let decoded = Self.decoded("5.000001 \(line)\n")
+      #expect(decoded.texts == ["5.000001 \(line)\n"] && decoded.remarks == [.notMerged(line: 1)], "\(line)")
+    }
+    let long = "5.000001 I! " + String(repeating: "9", count: 500) + "\n"
+    #expect(Self.decoded(long).data == Array(long.utf8))
+  }
+
+  /// Lines without an end are overwritten: nothing of them is taken while the file grows.
+  @Test func tentativePieces() throws {
+    let directory = try TemporaryDirectory()
+    try directory.write("s.rawlog", "5.000001 O: one\n5.000002 I> ab\n")
+    var source = RecordingSource(
+      RecordingFiles(path: directory.path + "/s", id: "s", kinds: []), ending: nil, isFollowed: true)
+    try source.open(.merged)
+    let reader = try #require(source.reader)
+    func shown(_ tail: FileTail) throws -> [String] {
+      var texts: [String] = []
+      while let event = try reader.head(tail) {
+        if case .piece(let piece) = event {
+          texts.append("\(piece.direction) \(String(decoding: piece.bytes, as: UTF8.self))")
+        }
+        reader.removeHead()
+      }
+      reader.rest()
+      reader.lookAgain()
+      return texts
+    }
+    #expect(try shown(.resting) == ["out one\n"] && !reader.isHolding)
+    try directory.write("s.rawlog", "5.000001 O: one\n5.000003 O: two\n5.000003 I> abc\n5.000003 O> x\n")
+    #expect(try shown(.growing) == ["out two\n"])
+    #expect(try shown(.resting) == [])
+    try directory.write("s.rawlog", "5.000001 O: one\n5.000003 O: two\n5.000004 I: abcd\n5.000004 O> xyz\n")
+    #expect(try shown(.growing) == ["in abcd\n"])
+    // A piece that something follows stays; so does a long one.
+    let long = String(repeating: "y", count: 8192)
+    try directory.write(
+      "s.rawlog", "5.000005 O> xyz\n5.000005 I: e\n5.000006 O> \(long)\n5.000007 I> end\n", appends: true)
+    #expect(try shown(.growing) == ["out xyz", "in e\n", "out " + long])
+    #expect(try shown(.whole) == ["in end"])
+  }
+
   @Test func endsAnywhere() {
     let text = "5.000001 O: one\n5.000002 I: two\n"
     for count in 0...text.utf8.count {

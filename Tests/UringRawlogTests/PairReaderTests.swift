@@ -31,6 +31,7 @@ import Testing
     var remarks: [Remark] = []
     while let event = try reader.head(tail) {
       switch event {
+      case .gap: Issue.record("a file of one direction tells of no gap")
       case .remark(let remark): remarks.append(remark)
       case .piece(let piece):
         lines.append(

@@ -51,7 +51,9 @@ import Testing
     try directory.write("\(Self.id).out", Self.plain)
     // As long as before, with a stamp that is none any more.
     try directory.write("\(Self.id).in", Self.stamped.replacing("900.510389 ", with: "9000510389 "))
-    let changed = ["\(Self.id).in: line 2 has no stamp", "\(Self.id).in: holds 38 relayed bytes, and the index says 20"]
+    let changed = [
+      "\(Self.id).in: line 2 has no stamp", "\(Self.id).in: holds 38 relayed bytes, and the index says 20",
+    ]
     try expect(changed)
     try expect(changed, "\(Self.id).in")
     try expect([], "\(Self.id).out")

@@ -52,6 +52,10 @@ final class FileReader<Decoder: RecordingDecoder>: RecordingReader {
           beginsRead: piece.beginsRead, bytes: UnsafeRawBufferPointer(rebasing: window.bytes[..<piece.count]))
         event = .piece(recorded)
         return event
+      case .gap(let gap, let count):
+        eventBytes = count
+        event = .gap(gap)
+        return event
       case .remark(let remark):
         event = .remark(remark)
         return event
@@ -65,10 +69,15 @@ final class FileReader<Decoder: RecordingDecoder>: RecordingReader {
     event = nil
   }
 
-  func lookAgain() { window.lookAgain() }
+  func lookAgain() {
+    if event == nil, decoder.mayBeOverwritten { window.rewind() }
+    window.lookAgain()
+  }
 
   func rest() {
-    if event == nil { window.rest() }
+    guard event == nil else { return }
+    if decoder.mayBeOverwritten { window.rewind() }
+    window.rest()
   }
 }
 

@@ -67,6 +67,14 @@ struct FileWindow: ~Copyable {
     offset += UInt64(count)
   }
 
+  /// Forgets what was read and not dropped: it is to be read again.
+  mutating func rewind() {
+    offset -= UInt64(end - start)
+    start = 0
+    end = 0
+    isAtEnd = false
+  }
+
   /// The file may have grown.
   mutating func lookAgain() {
     isAtEnd = false

@@ -17,7 +17,7 @@ final class FollowedSession {
   init(_ files: RecordingFiles, title: String, records: IndexTable.Records) {
     self.files = files
     source = RecordingSource(files, ending: nil, isFollowed: true)
-    shown = ShownSession(title: title, records: records)
+    shown = ShownSession(title: title, records: records, isMerged: files.has(.merged))
     saysStart = records.start != nil
   }
 

@@ -5,6 +5,9 @@ import Glibc
 /// A line without a line feed is written in pieces, with `>` in the place of the colon. From 2.4 on Dovecot ends a piece
 /// with a line feed that was not sent, as the relay does. Before, nothing is behind it, and the next stamp stands in the
 /// same line; since Dovecot's pieces have 8192 bytes or more, a stamp is looked for from there on.
+///
+/// The relay writes lines without an end tentatively, as short pieces at the end of the file, and overwrites them when
+/// more comes. So while a file grows, such pieces are taken only when something follows that is no such piece.
 struct MergedDecoder: RecordingDecoder {
   private enum Place {
     /// A stamp and a direction are next.
@@ -15,8 +18,10 @@ struct MergedDecoder: RecordingDecoder {
     case piece
   }
 
-  /// The least that Dovecot 2.3 writes as a piece, and all that the relay does.
-  private static let pieceBytes = 8192
+  /// The least that Dovecot writes as a piece; what the relay writes tentatively is shorter.
+  private static let pieceBytes = MergedLine.heldBytes
+  /// The most that tentative pieces take: one for each direction.
+  private static let tentativeBytes = 2 * (headBytes + pieceBytes + 1)
   /// What stands behind a stamp: `I: `, `O: `, `I> ` or `O> `.
   private static let labelBytes = 3
   private static let headBytes = LineStamp.maximumBytes + labelBytes
@@ -46,6 +51,7 @@ struct MergedDecoder: RecordingDecoder {
 
   var hasStamps: Bool? { true }
   var isAmbiguous: Bool { false }
+  var mayBeOverwritten: Bool { true }
   var direction: Direction? { nil }
 
   mutating func next(_ window: UnsafeRawBufferPointer, _ tail: FileTail) -> DecoderStep {
@@ -60,39 +66,46 @@ struct MergedDecoder: RecordingDecoder {
   // MARK: Heads
 
   private enum Head {
-    case found(microseconds: Int64, length: Int, direction: Direction, isPiece: Bool)
+    case found(microseconds: Int64, length: Int, direction: Direction, kind: MergedLine.Kind)
     case incomplete
     case none
   }
 
   private static func head(_ bytes: UnsafeRawBufferPointer, at place: Int = 0) -> Head {
-    guard case .stamp(let microseconds, let length) = LineStamp.match(bytes, at: place) else {
-      return LineStamp.match(bytes, at: place) == .incomplete ? .incomplete : .none
+    let microseconds: Int64
+    let label: Int
+    switch LineStamp.match(bytes, at: place) {
+    case .stamp(let time, let length): (microseconds, label) = (time, place + length)
+    case .incomplete: return .incomplete
+    case .none: return .none
     }
-    let label = place + length
-    let direction: Direction
     guard label < bytes.count else { return .incomplete }
+    let direction: Direction
     switch bytes[label] {
     case UInt8(ascii: "I"): direction = .in
     case UInt8(ascii: "O"): direction = .out
     default: return .none
     }
     guard label + 1 < bytes.count else { return .incomplete }
-    let mark = bytes[label + 1]
-    guard mark == UInt8(ascii: ":") || mark == UInt8(ascii: ">") else { return .none }
+    guard let kind = MergedLine.Kind(rawValue: bytes[label + 1]) else { return .none }
     guard label + 2 < bytes.count else { return .incomplete }
     guard bytes[label + 2] == UInt8(ascii: " ") else { return .none }
     return .found(
-      microseconds: microseconds, length: length + labelBytes, direction: direction,
-      isPiece: mark == UInt8(ascii: ">"))
+      microseconds: microseconds, length: label + labelBytes - place, direction: direction, kind: kind)
   }
 
   private mutating func head(_ window: UnsafeRawBufferPointer, _ tail: FileTail) -> DecoderStep {
     switch Self.head(window) {
-    case .found(let microseconds, let length, let direction, let isPiece):
+    case .found(let microseconds, let length, let direction, let kind):
+      switch kind {
+      case .whole: place = .line
+      case .piece:
+        guard tail == .whole || Self.isCertain(window, behind: length) else { return .needsMore }
+        place = .piece
+      case .gap: return gap(window, direction, behind: length, tail)
+      }
       time = microseconds
       current = direction
-      place = isPiece ? .piece : .line
       pieceCount = 0
       return .markup(length)
     case .incomplete:
@@ -102,13 +115,51 @@ struct MergedDecoder: RecordingDecoder {
       // That says it all.
       endsRemarked = 3
       return .remark(.mergedEndsInStamp)
-    case .none:
-      time = nil
-      place = .line
-      guard !hasRemarkedLine else { return restOfLine(window, tail) }
-      hasRemarkedLine = true
-      return .remark(.notMerged(line: line))
+    case .none: return strangeLine(window, tail)
     }
+  }
+
+  /// A line that is none of this layout.
+  private mutating func strangeLine(_ window: UnsafeRawBufferPointer, _ tail: FileTail) -> DecoderStep {
+    time = nil
+    place = .line
+    guard !hasRemarkedLine else { return restOfLine(window, tail) }
+    hasRemarkedLine = true
+    return .remark(.notMerged(line: line))
+  }
+
+  /// Whether a piece, the first line of `window`, stays where it is: it is too long to be a tentative one, or something
+  /// follows that no tentative one has behind it.
+  private static func isCertain(_ window: UnsafeRawBufferPointer, behind head: Int) -> Bool {
+    guard window.count <= tentativeBytes else { return true }
+    var place = head
+    while let found = memchr(window.baseAddress! + place, Int32(UInt8(ascii: "\n")), window.count - place) {
+      let end = UnsafeRawPointer(found) - window.baseAddress!
+      if end - place >= pieceBytes { return true }
+      guard case .found(_, let length, _, let kind) = Self.head(window, at: end + 1) else { return false }
+      switch kind {
+      case .whole, .gap: return true
+      case .piece: place = end + 1 + length
+      }
+    }
+    return window.count - place >= pieceBytes
+  }
+
+  /// `BYTES bytes missing at OFFSET`
+  private mutating func gap(
+    _ window: UnsafeRawBufferPointer, _ direction: Direction, behind head: Int, _ tail: FileTail
+  ) -> DecoderStep {
+    let limit = min(window.count, head + MergedLine.mostGapBytes)
+    guard let found = memchr(window.baseAddress! + head, Int32(UInt8(ascii: "\n")), limit - head) else {
+      return tail == .whole || window.count > limit ? strangeLine(window, tail) : .needsMore
+    }
+    let end = UnsafeRawPointer(found) - window.baseAddress!
+    let words = String(decoding: window[head..<end], as: UTF8.self).split(separator: " bytes missing at ")
+    guard words.count == 2, let bytes = UInt64(words[0]), let offset = UInt64(words[1]) else {
+      return strangeLine(window, tail)
+    }
+    line += 1
+    return .gap(RecordingGap(direction: direction, offset: offset, bytes: bytes), end + 1)
   }
 
   // MARK: Data

@@ -27,6 +27,7 @@ enum RecordingContent {
         case .in: relayed.in += UInt64(piece.bytes.count)
         case .out: relayed.out += UInt64(piece.bytes.count)
         }
+      case .gap: break
       case .remark(.stampMissing(_, let line)): damages.append("line \(line) has no stamp")
       case .remark(let remark): if remark.isDamage { damages.append(remark.text) }
       }

@@ -6,6 +6,8 @@ enum DecoderStep {
   case markup(Int)
   /// So many bytes were sent.
   case piece(DecodedPiece)
+  /// So many bytes say that bytes are missing.
+  case gap(RecordingGap, Int)
   /// Something to be said; nothing is used up.
   case remark(Remark)
 }
@@ -30,6 +32,8 @@ protocol RecordingDecoder {
   var hasStamps: Bool? { get }
   /// What was taken for marks of the layout may have been data.
   var isAmbiguous: Bool { get }
+  /// What was not used up may be overwritten with something else while the file grows.
+  var mayBeOverwritten: Bool { get }
   /// The direction of all that it reads; nil when it reads both.
   var direction: Direction? { get }
 }

@@ -1,6 +1,8 @@
 /// What a reader comes upon.
 enum RecordingEvent {
   case piece(RecordedPiece)
+  /// The recording says that bytes are missing here.
+  case gap(RecordingGap)
   case remark(Remark)
 }
 

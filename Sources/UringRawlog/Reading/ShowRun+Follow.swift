@@ -224,7 +224,8 @@ extension ShowRun {
       reader.removeHead()
     }
     reader.rest()
-    if !reader.isHolding {
+    // What is held after a rest waits for more.
+    if !reader.isHolding || tail == .resting {
       session.deadline = nil
     } else if session.deadline == nil {
       session.deadline = now + Limits.followNanoseconds

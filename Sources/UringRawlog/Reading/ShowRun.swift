@@ -43,7 +43,7 @@ struct ShowRun: ~Copyable {
     let records = try table?.records(of: files.id) ?? IndexTable.Records()
     var source = RecordingSource(files, ending: records.ending, isFollowed: false)
     for kind in RecordingName.Kind.allCases where files.has(kind) { try open(kind, &source) }
-    var session = ShownSession(title: title, records: records)
+    var session = ShownSession(title: title, records: records, isMerged: files.has(.merged))
     guard let reader = source.reader else { return }
     try session.begin(&transcript)
     try session.sayEnd(&transcript)

@@ -4,15 +4,22 @@ struct ShownSession {
   var records: IndexTable.Records
   /// Gaps that were not shown yet, by direction: the place in the recorded stream where bytes are missing, and how many.
   private var gaps: [[(place: UInt64, bytes: UInt64)]] = [[], []]
+  /// Those whose place in the recording is not known from the index.
+  private var unplaced: [RecordingGap] = []
+  /// Those that the recording itself told of.
+  private var said: [RecordingGap] = []
   /// How many relayed bytes were shown, by direction.
   private var shown: InlineArray<2, UInt64> = [0, 0]
   /// What is wrong with the recording, in words for standard error.
   private(set) var damages: [String] = []
 
-  init(title: String, records: IndexTable.Records) {
+  /// - Parameter isMerged: the recording says itself where bytes are missing.
+  init(title: String, records: IndexTable.Records, isMerged: Bool) {
     self.title = title
     self.records = records
-    learnGaps()
+    guard let ending = records.ending else { return }
+    // What stands in the place of a credential moves all places behind it.
+    if isMerged || ending.redacted > 0 { unplaced = ending.gaps } else { place(ending.gaps) }
   }
 
   // MARK: The heading
@@ -70,6 +77,10 @@ struct ShownSession {
     case .remark(let remark):
       if remark.isDamage { damages.append(remark.text) }
       try transcript.note(remark.text)
+    case .gap(let gap):
+      unplaced.removeAll { $0 == gap }
+      if said.count < Limits.gapsPerSession { said.append(gap) }
+      try sayGap(gap.direction, gap.bytes, &transcript)
     case .piece(let piece): try show(piece, &transcript)
     }
   }
@@ -96,10 +107,10 @@ struct ShownSession {
   }
 
   /// The places of gaps count what is missing too; those of a file do not. A list that cannot be right is left aside.
-  private mutating func learnGaps() {
+  private mutating func place(_ given: [RecordingGap]) {
     var missing: [UInt64] = [0, 0]
     var found: [[(place: UInt64, bytes: UInt64)]] = [[], []]
-    for gap in records.ending?.gaps ?? [] {
+    for gap in given {
       let direction = gap.direction.rawValue
       let (place, isBefore) = gap.offset.subtractingReportingOverflow(missing[direction])
       let (sum, isTooMuch) = missing[direction].addingReportingOverflow(gap.bytes)
@@ -120,6 +131,7 @@ struct ShownSession {
       for gap in gaps[direction.rawValue] { try sayGap(direction, gap.bytes, &transcript) }
       gaps[direction.rawValue] = []
     }
+    try sayUnplaced(&transcript)
     guard let ending = records.ending else { return }
     for finding in ending.sizeFindings(fileBytes) {
       damages.append(finding)
@@ -138,10 +150,16 @@ struct ShownSession {
   mutating func end(_ record: SessionRecord, _ transcript: inout Transcript) throws(TextOutput.End) {
     records.end = record
     try sayEnd(&transcript)
-    for gap in records.ending?.gaps ?? [] {
+    unplaced = (records.ending?.gaps ?? []).filter { !said.contains($0) }
+    try sayUnplaced(&transcript)
+  }
+
+  private mutating func sayUnplaced(_ transcript: inout Transcript) throws(TextOutput.End) {
+    for gap in unplaced {
       try transcript.note(
         "\(gap.direction): \(gap.bytes) bytes are missing behind the first \(gap.offset) that were sent")
     }
+    unplaced = []
   }
 }
 

@@ -39,6 +39,7 @@ struct StreamDecoder: RecordingDecoder {
   }
 
   var direction: Direction? { stream }
+  var mayBeOverwritten: Bool { false }
   var hasStamps: Bool? { format?.stamps }
   var isAmbiguous: Bool { format == StreamFormat(stamps: false, boundaries: true) }
 
