@@ -136,6 +136,24 @@ enum Limits {
   /// How long a failed write of the index rests before it is tried again.
   static let indexRetryNanoseconds: UInt64 = 500_000_000
 
+  // MARK: Reading recordings
+
+  /// The longest piece of a line that is shown at once; a longer line is shown in pieces.
+  static let pieceBytes = 64 << 10
+  /// What is in memory of a recording that is being read: a piece, and what must be seen behind it.
+  static let windowBytes = 128 << 10
+  /// The longest line of an index. One with `gapsPerSession` gaps has about 70 KiB.
+  static let indexLineBytes = 1 << 20
+  /// Values within values of an index line; the lines that there are have three.
+  static let jsonDepth = 16
+  /// Directories below the one that is named, as a template makes them.
+  static let directoryDepth = 8
+  /// Text of a transcript that is written at once.
+  static let outputBytes = 64 << 10
+  /// How long a line that was just recorded waits for an earlier one of the other direction, and a line without an end
+  /// for its end, while recordings are followed. More than the default of `--flush`.
+  static let followNanoseconds: UInt64 = 250_000_000
+
   // MARK: The collector
 
   /// How long connecting to it may take, and after a session's end the rest of its recording.
@@ -216,6 +234,8 @@ enum Limits {
     precondition(postloginChunks == PostloginFlow.places)
     precondition(postloginPauseBytes + postloginChunkBytes < postloginChunks * postloginChunkBytes)
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
+    precondition(pieceBytes + 4096 <= windowBytes, "what must be seen behind a piece fits the window")
+    precondition(indexLineBytes >= 128 * gapsPerSession, "an index line with all gaps can be read")
     precondition(ProxyHeader.tlsBytesMaximum >= 2048, "a certificate of a client fits a PROXY header")
   }
 }
