@@ -21,9 +21,15 @@ let package = Package(
       name: "CLibUring",
       linkerSettings: [.linkedLibrary("uring")]
     ),
+    // Linked as a shared library: a security fix of OpenSSL comes with the system's package, not with ours. What does not
+    // depend on this target is not linked to it.
+    .target(
+      name: "COpenSSL",
+      linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]
+    ),
     .target(
       name: "UringRawlog",
-      dependencies: ["CLibUring"],
+      dependencies: ["CLibUring", "COpenSSL"],
       swiftSettings: swiftSettings
     ),
     .target(name: "CBench", linkerSettings: [.linkedLibrary("uring")]),

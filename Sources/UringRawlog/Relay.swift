@@ -22,10 +22,12 @@ public enum Relay {
     } catch {
       throw StartError(.unavailable, "--connect: \(error); check the name and the resolver")
     }
+    let collectors = try collectorAddresses(configuration)
     try identity.takeGroups()
     try identity.withRights { () throws(StartError) in
       try RecordingDirectory.check(
-        directory: configuration.directory, indexDirectory: configuration.indexDirectory)
+        directory: configuration.collector == nil ? configuration.directory : nil,
+        indexDirectory: configuration.indexDirectory)
     }
 
     let signals: Int32
@@ -49,14 +51,14 @@ public enum Relay {
     defer { if !isRunning { close(listeners) } }
     try checkForLoops(listeners, targets, configuration)
     let pipes = descriptors.pipes(configuration)
-    let fitting = descriptors.sessions(files: configuration.filter == nil ? 2 : 1, pipes: pipes)
+    let fitting = descriptors.sessions(files: configuration.filesPerSession, pipes: pipes)
     guard fitting > 0 else { throw descriptors.tooLow }
     try identity.drop()
     // What is created from here on is 0600, whatever the umask was; a unix socket has followed it.
     umask(0o077)
     let index = try RecordingDirectory.openIndex(configuration)
     var directory: Int32 = -1
-    if !configuration.directory.hasVariables {
+    if !configuration.directory.hasVariables, configuration.collector == nil {
       directory = openDirectoryPath(configuration.directory.text)
       guard directory >= 0 else {
         guard !Errno.current.isOutOfDescriptors else { throw descriptors.tooLow }
@@ -73,7 +75,8 @@ public enum Relay {
     }
     let resolution = Resolution(configuration.connect, wake: wake)
     let environment = RelayLoop<KernelRing>.Environment(
-      listeners: listeners, targets: targets, directory: directory, index: index.descriptor, indexPath: index.path,
+      listeners: listeners, targets: targets, collectors: collectors, directory: directory, index: index.descriptor,
+      indexPath: index.path,
       indexEndsTorn: index.endsTorn, processID: getpid(), maxSessions: min(fitting, configuration.maxSessions),
       // Sessions that only wait for their disk must not take the place of new ones.
       maxSlots: min(fitting, configuration.maxSessions * 2),
@@ -84,8 +87,10 @@ public enum Relay {
       }, resolve: { resolution.begin() }, resolved: { resolution.take() })
     do throws(Errno) {
       var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
-      report.say(
-        "recordings hold what is sent, passwords included, in clear; keep '\(configuration.directory.text)' private")
+      if !configuration.redacts {
+        report.say(
+          "recordings hold what is sent, passwords included, in clear; keep '\(configuration.directory.text)' private")
+      }
       for listener in listeners { report.say("listening on \(listener.bound)") }
       isRunning = true
       try loop.run()
@@ -93,6 +98,24 @@ public enum Relay {
       for listener in listeners { listener.removePath() }
       throw StartError(.osError, "the ring failed: \(error.text); please report this with the kernel's version")
     }
+  }
+
+  /// Where recordings are sent. What they hold may leave the machine only when that was said.
+  private static func collectorAddresses(_ configuration: RelayConfiguration) throws(StartError) -> [SocketAddress] {
+    guard let collector = configuration.collector else { return [] }
+    let addresses: [SocketAddress]
+    do throws(ValueError) {
+      addresses = try AddressResolver.addresses(connecting: collector)
+    } catch {
+      throw StartError(.unavailable, "--dir: \(error); check the name and the resolver")
+    }
+    guard configuration.allowsRemoteCollector || addresses.allSatisfy({ $0.peer.isLoopback }) else {
+      throw StartError(
+        .usage,
+        "--dir: '\(configuration.directory.text)' is another machine, to which whole mail would go in the clear; use a "
+          + "tunnel to a local port, or say --collector-insecure")
+    }
+    return addresses
   }
 
   private static func open(_ addresses: [Address]) throws(StartError) -> [Listener] {

@@ -123,6 +123,8 @@ final class SimulatedWorld {
 
   var random: SeededGenerator
   var faults = Faults()
+  /// Lines without an end are written tentatively, and over again.
+  var mayOverwrite = false
   var now = Instant(nanoseconds: 1_000_000_000, epochMicroseconds: 1_700_000_000_000_000)
   private(set) var descriptors: [Int32: Descriptor] = [:]
   private var nextDescriptor: Int32 = 10
@@ -173,6 +175,14 @@ final class SimulatedWorld {
 
   /// No completion waits to be taken.
   var hasDelivered: Bool { ready.isEmpty }
+
+  func truncate(_ descriptor: Int32, to bytes: Int) {
+    guard case .file(let file)? = descriptors[descriptor], bytes <= file.bytes.count, mayOverwrite else {
+      violate("\(descriptor) was to be cut to \(bytes) bytes")
+      return
+    }
+    file.bytes.removeSubrange(bytes...)
+  }
 
   func freeDisk() { faults.diskBytes = .max }
 
@@ -582,8 +592,11 @@ final class SimulatedWorld {
     if offset < 0 {
       file.bytes += all[..<count]
     } else {
-      if Int(offset) != file.bytes.count { violate("write at \(offset) of a file of \(file.bytes.count) bytes") }
-      file.bytes += all[..<count]
+      let place = Int(offset)
+      if place > file.bytes.count || place < file.bytes.count && !mayOverwrite {
+        violate("write at \(offset) of a file of \(file.bytes.count) bytes")
+      }
+      file.bytes.replaceSubrange(place..<min(place + count, file.bytes.count), with: all[..<count])
     }
     writtenBytes += count
     complete(operation.token, Int32(count))

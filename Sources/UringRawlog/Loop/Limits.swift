@@ -136,6 +136,32 @@ enum Limits {
   /// How long a failed write of the index rests before it is tried again.
   static let indexRetryNanoseconds: UInt64 = 500_000_000
 
+  // MARK: The collector
+
+  /// How long connecting to it may take, and after a session's end the rest of its recording.
+  static let collectorConnectNanoseconds: UInt64 = 5_000_000_000
+  static let collectorEndNanoseconds: UInt64 = 2_000_000_000
+  /// The pause after an attempt that failed; it doubles with each, up to the maximum.
+  static let collectorPauseNanoseconds: UInt64 = 100_000_000
+  static let collectorPauseMaximumNanoseconds: UInt64 = 10_000_000_000
+  /// A connection that breaks sooner counts as an attempt that failed.
+  static let collectorStableNanoseconds: UInt64 = 1_000_000_000
+  /// A collector that ends its own side so soon, so many times in a row, only never sends.
+  static let collectorEarlyNanoseconds: UInt64 = 100_000_000
+  static let collectorEarlyEnds = 3
+
+  // MARK: PROXY headers
+
+  /// The longest that is accepted or sent. The standard wants them to fit 536 bytes; one with a certificate of the client
+  /// does not. nginx has the same limit.
+  static let proxyHeaderBytes = 4096
+
+  // MARK: TLS
+
+  /// The largest file of certificates, keys or a password: a system's whole list of authorities is a quarter of a
+  /// megabyte.
+  static let tlsFileBytes = 4 << 20
+
   // MARK: The drop-in
 
   /// A read, and thus what `-b` stands around: as large as that of Dovecot's rawlog.
@@ -184,9 +210,12 @@ enum Limits {
     precondition(gatheredBuffersPerFile <= writeVectors, "a file's receive buffers go into one write")
     precondition(gatheredBuffers <= receiveBuffers / 2, "recordings must not starve receiving")
     precondition(writeBytesCrowded < writeBytes)
+    precondition(collectorEndNanoseconds < exitNanoseconds, "the end waits for the collector like for a disk")
+
     precondition(postloginBlockBytes >= Encoder.leastOutput, "an encoder always gets on in an empty block")
     precondition(postloginChunks == PostloginFlow.places)
     precondition(postloginPauseBytes + postloginChunkBytes < postloginChunks * postloginChunkBytes)
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
+    precondition(ProxyHeader.tlsBytesMaximum >= 2048, "a certificate of a client fits a PROXY header")
   }
 }

@@ -246,6 +246,11 @@ struct KernelRing: Ring, ~Copyable {
     return count < 0 ? -errno : Int32(truncatingIfNeeded: count)
   }
 
+  mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token) {
+    // An operation that the kernel does not know fails with EINVAL, which nobody waits for.
+    uring_set_address(next(uring_op_ftruncate, file, token), nil, 0, bytes)
+  }
+
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     let entry = next(uring_op_unlinkat, directory, token, path: path)
     uring_set_address(entry.submission, entry.path, 0, 0)
@@ -336,7 +341,9 @@ struct KernelRing: Ring, ~Copyable {
     return path
   }
 
-  func localPort(of socket: Int32) -> UInt16? { SocketAddress.local(of: socket)?.peer.port }
+  func localPort(of socket: Int32) -> UInt16? { localAddress(of: socket)?.port }
+
+  func localAddress(of socket: Int32) -> PeerAddress? { SocketAddress.local(of: socket)?.peer }
 
   mutating func openDirectory(_ path: String) -> Int32? {
     let descriptor = openDirectoryPath(path)

@@ -52,6 +52,11 @@ struct Bytes: ~Copyable {
     count += 1
   }
 
+  /// A number in network order.
+  mutating func append(bigEndian number: some FixedWidthInteger) {
+    withUnsafeBytes(of: number.bigEndian) { append($0) }
+  }
+
   @inline(__always)
   mutating func append(_ bytes: UnsafeRawBufferPointer) {
     guard let source = bytes.baseAddress else { return }
