@@ -2,7 +2,7 @@
 @preconcurrency import Glibc
 
 /// What the drop-in's command line asks for: `rawlog [-f in|out] [-I] [-b] [-t] BINARY [ARGUMENTS]`.
-struct PostloginOptions: Equatable {
+struct Options: Equatable {
   /// Which directions are recorded; neither when both `-f in` and `-f out` are given, as with Dovecot's.
   var recordsIn = true
   var recordsOut = true
