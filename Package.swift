@@ -58,7 +58,7 @@ let package = Package(
       linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]
     ),
     .testTarget(
-      name: "RawlogTests",
+      name: "PostloginTests",
       dependencies: ["rawlog"],
       swiftSettings: swiftSettings
     ),

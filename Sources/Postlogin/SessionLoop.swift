@@ -111,12 +111,10 @@ struct SessionLoop<R: BasicRing & ~Copyable>: ~Copyable {
     let index = direction.rawValue
     if completion.result > 0 {
       flows[index].received(Int(completion.result), at: clock.now.epochMicroseconds)
-    } else if let error = completion.error, error.isRetry {
-      if error.code == EAGAIN {
-        ring.poll(flows[index].source, events: UInt32(POLLIN), token: Operation.readable.token(direction))
-        return
-      }
-    } else {
+    } else if let error = completion.error, isPassing(error) {
+      ring.poll(flows[index].source, events: UInt32(POLLIN), token: Operation.readable.token(direction))
+      return
+    } else if completion.error?.code != EINTR {
       // A connection that breaks is an end: what it brought is delivered.
       flows[index].hasEnded = true
     }
@@ -127,13 +125,18 @@ struct SessionLoop<R: BasicRing & ~Copyable>: ~Copyable {
     let index = direction.rawValue
     if completion.result >= 0 {
       flows[index].sent(Int(completion.result))
-    } else if let error = completion.error, !error.isRetry {
-      abandon(direction)
-    } else if completion.error?.code == EAGAIN {
+    } else if let error = completion.error, isPassing(error) {
       ring.poll(flows[index].sink, events: UInt32(POLLOUT), token: Operation.writable.token(direction))
       return
+    } else if completion.error?.code != EINTR {
+      abandon(direction)
     }
     flows[index].isSending = false
+  }
+
+  /// It works again when the other side, or the kernel, has done something about it.
+  private func isPassing(_ error: Errno) -> Bool {
+    error.code == EAGAIN || error.code == ENOMEM || error.code == ENOBUFS
   }
 
   private mutating func handleWrite(_ direction: Direction, _ completion: Completion) {
@@ -229,7 +232,8 @@ struct SessionLoop<R: BasicRing & ~Copyable>: ~Copyable {
 
   private mutating func writeRest(_ direction: Direction) {
     let index = direction.rawValue
-    guard files[index].hasBytes else { return }
+    // When the ring failed, a write may be under way for ever.
+    guard files[index].hasBytes, !files[index].isWriting else { return }
     files[index].beginWriting()
     while files[index].isWriting {
       let count = ring.writeNow(files[index].descriptor, files[index].pending, offset: files[index].offset)
