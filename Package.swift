@@ -48,12 +48,19 @@ let package = Package(
       path: "Sources/Command",
       swiftSettings: swiftSettings
     ),
+    // Started once a session, so it is small and static, and has nothing of OpenSSL or name resolution: what it shares
+    // with the library it compiles itself, from links to the same files.
     .executableTarget(
       name: "rawlog",
-      dependencies: ["UringRawlog"],
+      dependencies: ["CLibUring"],
       path: "Sources/Postlogin",
       swiftSettings: swiftSettings,
       linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]
+    ),
+    .testTarget(
+      name: "PostloginTests",
+      dependencies: ["rawlog"],
+      swiftSettings: swiftSettings
     ),
     .testTarget(
       name: "UringRawlogTests",

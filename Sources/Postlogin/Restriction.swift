@@ -114,7 +114,7 @@ struct Restriction {
     guard chroot(root) == 0 else { throw Failure(call: "chroot(\(root))") }
     if let home, chdir(home) == 0 { return }
     if let home {
-      PostloginMessage.say(.error, "chdir(\(String(cString: home))) failed: \(Errno.current.text)")
+      Message.say(.error, "chdir(\(String(cString: home))) failed: \(Errno.current.text)")
     }
     guard chdir("/") == 0 else { throw Failure(call: "chdir(/)") }
   }

@@ -1,7 +1,7 @@
 import Glibc
 
 /// One of the two files of a recording: encoded bytes gather in one block while the other is being written.
-struct PostloginFile {
+struct RecordingFile {
   /// -1: this direction is not recorded, or not any more.
   private(set) var descriptor: Int32
   var state = Encoder.State()
@@ -15,7 +15,7 @@ struct PostloginFile {
   /// Since when both blocks are full, and the direction waits (CLOCK_MONOTONIC nanoseconds); nil while it does not.
   var stalledSince: UInt64?
 
-  static let blockBytes = Limits.postloginBlockBytes
+  static let blockBytes = Limits.blockBytes
 
   /// - Parameter blocks: memory for two blocks; nobody else's.
   init(descriptor: Int32, blocks: UnsafeMutableRawPointer) {

@@ -31,3 +31,6 @@ func closeDescriptors(except one: Int32, _ other: Int32) {
 func setGroups(real: gid_t, effective: gid_t, saved: gid_t) -> Bool {
   uring_set_groups(real, effective, saved) == 0
 }
+
+/// Makes the first page of some mapped memory one that nobody may touch; an overflow towards it ends the process.
+func guardFirstPage(of memory: UnsafeMutableRawPointer) { mprotect(memory, Int(getpagesize()), PROT_NONE) }

@@ -3,7 +3,7 @@ import Glibc
 /// The drop-in's loop: one session between a client and the program that serves it, over a ring of its own.
 ///
 /// Each end is passed on by itself. It is over when both directions are: their sinks were told, or take nothing more.
-struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
+struct SessionLoop<R: BasicRing & ~Copyable>: ~Copyable {
   /// What is in flight, each at most once a direction.
   private enum Operation: UInt64 {
     case read
@@ -19,8 +19,8 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
   }
 
   private var ring: R
-  private var flows: InlineArray<2, PostloginFlow>
-  private var files: InlineArray<2, PostloginFile>
+  private var flows: InlineArray<2, Flow>
+  private var files: InlineArray<2, RecordingFile>
   private let encoder: Encoder
   private var clock = Clock()
   /// Where the reads of both directions go.
@@ -28,9 +28,9 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
   /// When encoded bytes are to be written at the latest (CLOCK_MONOTONIC); nil while there are none.
   private var flushTime: UInt64?
 
-  static var chunkBytes: Int { PostloginFlow.places * Limits.postloginChunkBytes }
+  static var chunkBytes: Int { Flow.places * Limits.chunkBytes }
   /// The memory that it works with: places for reads, and two blocks for each file.
-  static var memoryBytes: Int { 2 * chunkBytes + 4 * PostloginFile.blockBytes }
+  static var memoryBytes: Int { 2 * chunkBytes + 4 * RecordingFile.blockBytes }
 
   /// - Parameters:
   ///   - client: where the client is read from and written to: the same socket, or two descriptors of any kind.
@@ -43,13 +43,13 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
     self.ring = ring
     self.encoder = encoder
     flows = [
-      PostloginFlow(source: client.reading, sink: program), PostloginFlow(source: program, sink: client.writing),
+      Flow(source: client.reading, sink: program), Flow(source: program, sink: client.writing),
     ]
     chunks = memory
     let blocks = memory + 2 * Self.chunkBytes
     files = [
-      PostloginFile(descriptor: descriptors[0], blocks: blocks),
-      PostloginFile(descriptor: descriptors[1], blocks: blocks + 2 * PostloginFile.blockBytes),
+      RecordingFile(descriptor: descriptors[0], blocks: blocks),
+      RecordingFile(descriptor: descriptors[1], blocks: blocks + 2 * RecordingFile.blockBytes),
     ]
   }
 
@@ -71,7 +71,7 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
     do throws(Errno) {
       try ring.submitAndWait(nanoseconds: timeToWait)
     } catch {
-      PostloginMessage.say(.error, "rawlog: io_uring fails: \(error.text); the session ends")
+      Message.say(.error, "rawlog: io_uring fails: \(error.text); the session ends")
       return false
     }
     clock.set(ring.now())
@@ -111,12 +111,10 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
     let index = direction.rawValue
     if completion.result > 0 {
       flows[index].received(Int(completion.result), at: clock.now.epochMicroseconds)
-    } else if let error = completion.error, error.isRetry {
-      if error.code == EAGAIN {
-        ring.poll(flows[index].source, events: UInt32(POLLIN), token: Operation.readable.token(direction))
-        return
-      }
-    } else {
+    } else if let error = completion.error, isPassing(error) {
+      ring.poll(flows[index].source, events: UInt32(POLLIN), token: Operation.readable.token(direction))
+      return
+    } else if completion.error?.code != EINTR {
       // A connection that breaks is an end: what it brought is delivered.
       flows[index].hasEnded = true
     }
@@ -127,13 +125,18 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
     let index = direction.rawValue
     if completion.result >= 0 {
       flows[index].sent(Int(completion.result))
-    } else if let error = completion.error, !error.isRetry {
-      abandon(direction)
-    } else if completion.error?.code == EAGAIN {
+    } else if let error = completion.error, isPassing(error) {
       ring.poll(flows[index].sink, events: UInt32(POLLOUT), token: Operation.writable.token(direction))
       return
+    } else if completion.error?.code != EINTR {
+      abandon(direction)
     }
     flows[index].isSending = false
+  }
+
+  /// It works again when the other side, or the kernel, has done something about it.
+  private func isPassing(_ error: Errno) -> Bool {
+    error.code == EAGAIN || error.code == ENOMEM || error.code == ENOBUFS
   }
 
   private mutating func handleWrite(_ direction: Direction, _ completion: Completion) {
@@ -190,8 +193,8 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
 
   private func chunk(_ direction: Direction, _ place: Int) -> UnsafeMutableRawBufferPointer {
     UnsafeMutableRawBufferPointer(
-      start: chunks + direction.rawValue * Self.chunkBytes + place * Limits.postloginChunkBytes,
-      count: Limits.postloginChunkBytes)
+      start: chunks + direction.rawValue * Self.chunkBytes + place * Limits.chunkBytes,
+      count: Limits.chunkBytes)
   }
 
   // MARK: Ends
@@ -229,7 +232,8 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
 
   private mutating func writeRest(_ direction: Direction) {
     let index = direction.rawValue
-    guard files[index].hasBytes else { return }
+    // When the ring failed, a write may be under way for ever.
+    guard files[index].hasBytes, !files[index].isWriting else { return }
     files[index].beginWriting()
     while files[index].isWriting {
       let count = ring.writeNow(files[index].descriptor, files[index].pending, offset: files[index].offset)
@@ -257,7 +261,7 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
       files[index].added(result.produced)
       flows[index].recorded(result.consumed, isDone: result.isDone)
       if flushTime == nil, result.produced > 0 {
-        flushTime = clock.now.nanoseconds + Limits.postloginFlushNanoseconds
+        flushTime = clock.now.nanoseconds + Limits.flushNanoseconds
       }
       guard !result.isDone else { continue }
       // The other block is still being written: the rest waits in its place, and so does its sender.
@@ -296,9 +300,9 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
   /// A disk that hangs holds the session up for so long, and then no more.
   private mutating func giveUpStalled(_ direction: Direction) {
     guard let since = files[direction.rawValue].stalledSince,
-      clock.now.nanoseconds >= since + Limits.postloginStallNanoseconds
+      clock.now.nanoseconds >= since + Limits.stallNanoseconds
     else { return }
-    fail(direction, "nothing could be written for \(Limits.postloginStallNanoseconds / 1_000_000_000) s")
+    fail(direction, "nothing could be written for \(Limits.stallNanoseconds / 1_000_000_000) s")
   }
 
   /// How long to wait at the most: to the flush, unless that is overdue and only waits for a write under way; and to the
@@ -307,14 +311,14 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
     var time = UInt64.max
     if let flushTime, flushTime > clock.now.nanoseconds { time = flushTime }
     for index in 0..<2 {
-      if let since = files[index].stalledSince { time = min(time, since + Limits.postloginStallNanoseconds) }
+      if let since = files[index].stalledSince { time = min(time, since + Limits.stallNanoseconds) }
     }
     return time == .max ? nil : time - min(time, clock.now.nanoseconds)
   }
 
   /// One file cannot be written any more: said once, and at once. The other one and the session go on.
   private mutating func fail(_ direction: Direction, _ reason: String) {
-    PostloginMessage.say(.error, "write(\(direction)) failed: \(reason)")
+    Message.say(.error, "write(\(direction)) failed: \(reason)")
     files[direction.rawValue].end()
   }
 }

@@ -1,9 +1,9 @@
 @preconcurrency import Glibc
 
 /// The process that relays and records, and how it comes about.
-struct PostloginRecorder: ~Copyable {
-  private let path: PostloginDirectory.Path
-  private let options: PostloginOptions
+struct Recorder: ~Copyable {
+  private let path: RawlogDirectory.Path
+  private let options: Options
   private let restriction: Restriction
   private let ring: SmallRing
   /// The socket to the program, and the program.
@@ -11,7 +11,7 @@ struct PostloginRecorder: ~Copyable {
   private let program: pid_t
   private let memory: UnsafeMutableRawPointer
 
-  private typealias Loop = PostloginLoop<SmallRing>
+  private typealias Loop = SessionLoop<SmallRing>
 
   /// Makes a recorder, and this process's descriptors 0 and 1 a socket to it. It begins when this process becomes the
   /// program.
@@ -19,30 +19,30 @@ struct PostloginRecorder: ~Copyable {
   /// Everything that it needs is there before it is: what is refused is known while the session can still go on without.
   /// - Throws: why there is no recorder; then nothing has changed.
   static func start(
-    _ path: consuming PostloginDirectory.Path, _ options: PostloginOptions, _ restriction: Restriction
+    _ path: consuming RawlogDirectory.Path, _ options: Options, _ restriction: Restriction
   ) throws(Restriction.Failure) {
     holdStandardDescriptors()
     let ring: SmallRing
     do throws(Errno) {
-      ring = try SmallRing.make(entries: Limits.postloginOperations)
+      ring = try SmallRing.make(entries: Limits.operations)
     } catch {
       throw Self.explain(error)
     }
     // The stack lies in front, so that it grows towards the guard.
-    guard let memory = mapMemory(Limits.postloginStackBytes + Loop.memoryBytes) else {
+    guard let memory = mapMemory(Limits.stackBytes + Loop.memoryBytes) else {
       throw Restriction.Failure(call: "mmap()")
     }
     guardFirstPage(of: memory)
     let pair = try socketPair()
-    let recorder = UnsafeMutablePointer<PostloginRecorder>.allocate(capacity: 1)
+    let recorder = UnsafeMutablePointer<Recorder>.allocate(capacity: 1)
     recorder.initialize(
-      to: PostloginRecorder(
+      to: Recorder(
         path: path, options: options, restriction: restriction, ring: ring, socket: pair[0], program: getpid(),
-        memory: memory + Limits.postloginStackBytes))
+        memory: memory + Limits.stackBytes))
     do throws(Errno) {
       try Successor.start(
-        stack: UnsafeMutableRawBufferPointer(start: memory, count: Limits.postloginStackBytes),
-        body: { $0!.assumingMemoryBound(to: PostloginRecorder.self).move().run() }, context: recorder)
+        stack: UnsafeMutableRawBufferPointer(start: memory, count: Limits.stackBytes),
+        body: { $0!.assumingMemoryBound(to: Recorder.self).move().run() }, context: recorder)
     } catch {
       close(pair[0])
       close(pair[1])
@@ -85,7 +85,7 @@ struct PostloginRecorder: ~Copyable {
     do throws(Errno) {
       try ring.enable()
     } catch {
-      return PostloginMessage.say(.error, "rawlog: \(RingAvailability.explain(error)); the session ends")
+      return Message.say(.error, "rawlog: \(RingAvailability.explain(error)); the session ends")
     }
     let files = open()
     setTitle()
@@ -98,7 +98,7 @@ struct PostloginRecorder: ~Copyable {
   }
 
   /// Takes the user's rights on and creates the files. Whatever fails is said, and the session goes on without.
-  private func open() -> PostloginPair.Descriptors {
+  private func open() -> FilePair.Descriptors {
     var clock = Clock()
     clock.set(.current)
     // Before the root changes: what the time zone is may be known only here.
@@ -106,10 +106,10 @@ struct PostloginRecorder: ~Copyable {
     do throws(Restriction.Failure) {
       try restriction.apply(home: getenv("HOME"))
     } catch {
-      PostloginMessage.sayNotRecorded(error.message)
+      Message.sayNotRecorded(error.message)
       return [-1, -1]
     }
-    var pair = PostloginPair(
+    var pair = FilePair(
       directory: path.recorder, address: options.addressInName ? getenv("IP") : nil, time: time, processID: getpid())
     return pair.create(options)
   }

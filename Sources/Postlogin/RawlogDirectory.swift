@@ -1,7 +1,7 @@
 import Glibc
 
 /// `dovecot.rawlog` in the user's home: where it is, whoever wants to be recorded has made it.
-enum PostloginDirectory {
+enum RawlogDirectory {
   /// The path to test, and where in it the path begins that the recorder will use: it may have another root by then.
   struct Path: ~Copyable {
     /// Ends in NUL.
@@ -40,14 +40,14 @@ enum PostloginDirectory {
     guard lstat(path.text.cString, &status) == 0 else {
       let error = Errno.current
       if error.code != ENOENT {
-        PostloginMessage.say(.warning, "lstat() failed for \(path.description): \(error.text)")
+        Message.say(.warning, "lstat() failed for \(path.description): \(error.text)")
       } else if isVerbose {
-        PostloginMessage.say(.info, "rawlog: \(path.description) doesn't exist")
+        Message.say(.info, "rawlog: \(path.description) doesn't exist")
       }
       return false
     }
     guard status.st_mode & S_IFMT == S_IFDIR else {
-      if isVerbose { PostloginMessage.say(.info, "rawlog: \(path.description) is not a directory") }
+      if isVerbose { Message.say(.info, "rawlog: \(path.description) is not a directory") }
       return false
     }
     return true

@@ -3,7 +3,7 @@ import Glibc
 /// The files of one session: `DIRECTORY/[IP-]YYYYMMDD-HHMMSS-PID.in` and `.out`, as Dovecot's rawlog names them.
 ///
 /// Where a name is taken, both get the next free number behind the process id: `…-PID.1.in`, `…-PID.1.out`.
-struct PostloginPair: ~Copyable {
+struct FilePair: ~Copyable {
   private var path: Bytes
   /// Where the number and the direction go.
   private let stem: Int
@@ -30,9 +30,9 @@ struct PostloginPair: ~Copyable {
 
   /// Creates the files with mode 0600, less what the umask takes. One that cannot be created is said and does not keep
   /// the other from being recorded.
-  mutating func create(_ options: PostloginOptions) -> Descriptors {
-    for number in 0..<Limits.postloginNameAttempts {
-      let isLast = number == Limits.postloginNameAttempts - 1
+  mutating func create(_ options: Options) -> Descriptors {
+    for number in 0..<Limits.nameAttempts {
+      let isLast = number == Limits.nameAttempts - 1
       let `in` = options.recordsIn ? create(number, .in) : -1
       let isTaken = `in` == -EEXIST
       let out = options.recordsOut && (isLast || !isTaken) ? create(number, .out) : -1
@@ -60,7 +60,7 @@ struct PostloginPair: ~Copyable {
     guard descriptor < 0 else { return descriptor }
     name(number, direction)
     let text = Errno(-descriptor).text
-    PostloginMessage.say(.error, "rawlog_open: creat(\(String(cString: path.cString))): \(text)")
+    Message.say(.error, "rawlog_open: creat(\(String(cString: path.cString))): \(text)")
     return -1
   }
 

@@ -1,7 +1,17 @@
 import CLibUring
 import Glibc
 
-/// What every kind of ring does in the same way.
+/// What every ring has that one thread drives turn by turn.
+enum LoopRing {
+  /// The flags of io_uring_setup(2).
+  static let flags =
+    uring_setup_single_issuer  // One thread submits; the kernel may spare locks (6.0).
+    | uring_setup_defer_taskrun  // Completions are worked off in our own enter, in batches (6.1).
+    | uring_setup_coop_taskrun  // No interrupt of the running thread for a completion (5.19).
+    | uring_setup_submit_all  // One bad entry does not hold back those behind it (5.18).
+    | uring_setup_clamp  // Take the kernel's maximum where it is smaller than what we ask.
+}
+
 extension UnsafeMutablePointer<io_uring> {
   /// As `BasicRing.submitAndWait`, with the error as a value: some work comes between it and its throwing.
   func submitAndWait(nanoseconds: UInt64?) -> Result<Void, Errno> {
@@ -25,19 +35,5 @@ extension UnsafeMutablePointer<io_uring> {
   @inline(__always)
   func takeCompletions(into taken: UnsafeMutableBufferPointer<Completion>) -> Int {
     Int(uring_take_completions(self, taken.baseAddress, UInt32(taken.count)))
-  }
-}
-
-extension Instant {
-  /// A reading of the system's clocks.
-  @inline(__always)
-  static var current: Instant {
-    var monotonic = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &monotonic)
-    var real = timespec()
-    clock_gettime(CLOCK_REALTIME, &real)
-    return Instant(
-      nanoseconds: UInt64(monotonic.tv_sec) &* 1_000_000_000 &+ UInt64(monotonic.tv_nsec),
-      epochMicroseconds: Int64(real.tv_sec) &* 1_000_000 &+ Int64(real.tv_nsec) / 1000)
   }
 }

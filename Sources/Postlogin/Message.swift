@@ -1,7 +1,7 @@
 import Glibc
 
 /// Lines on standard error in the words and levels of Dovecot's rawlog; under Dovecot each becomes a line of its log.
-enum PostloginMessage {
+enum Message {
   enum Level: String {
     case info = "Info"
     case warning = "Warning"

@@ -17,7 +17,7 @@ struct SmallRing: BasicRing, ~Copyable {
   static func make(entries: Int) throws(Errno) -> SmallRing {
     let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
     var parameters = io_uring_params()
-    parameters.flags = KernelRing.loopFlags | uring_setup_r_disabled
+    parameters.flags = LoopRing.flags | uring_setup_r_disabled
     var result = io_uring_queue_init_params(UInt32(entries), ring, &parameters)
     guard result == 0 else {
       ring.deallocate()
@@ -118,8 +118,8 @@ struct SmallRing: BasicRing, ~Copyable {
   func endReceiving(_ socket: Int32) { _ = shutdown(socket, Int32(SHUT_RD)) }
 
   func discardReceived(_ socket: Int32) {
-    withUnsafeTemporaryAllocation(byteCount: Limits.postloginChunkBytes, alignment: 16) { space in
-      var left = Limits.postloginDiscardBytes
+    withUnsafeTemporaryAllocation(byteCount: Limits.chunkBytes, alignment: 16) { space in
+      var left = Limits.discardBytes
       while left > 0 {
         let count = recv(socket, space.baseAddress, space.count, Int32(MSG_DONTWAIT))
         guard count > 0 else { return }

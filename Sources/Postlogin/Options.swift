@@ -2,7 +2,7 @@
 @preconcurrency import Glibc
 
 /// What the drop-in's command line asks for: `rawlog [-f in|out] [-I] [-b] [-t] BINARY [ARGUMENTS]`.
-struct PostloginOptions: Equatable {
+struct Options: Equatable {
   /// Which directions are recorded; neither when both `-f in` and `-f out` are given, as with Dovecot's.
   var recordsIn = true
   var recordsOut = true
@@ -28,10 +28,20 @@ struct PostloginOptions: Equatable {
     }
   }
 
+  func records(_ direction: Direction) -> Bool {
+    switch direction {
+    case .in: recordsIn
+    case .out: recordsOut
+    }
+  }
+}
+
+extension Options {
   /// Reads the options up to the first operand (`+`), so that the binary's own options stay its own.
   ///
   /// `-c FILE -i NAME -k -o K=V -O -L` are what every program of Dovecot's takes; they mean nothing for a recording.
   init(count: Int32, arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) throws(Failure) {
+    self.init()
     optind = 0
     while true {
       let option = getopt(count, arguments, "+f:bItc:i:ko:OL")
@@ -56,13 +66,6 @@ struct PostloginOptions: Equatable {
       recordsIn = false
     } else {
       throw .filter(String(cString: value))
-    }
-  }
-
-  func records(_ direction: Direction) -> Bool {
-    switch direction {
-    case .in: recordsIn
-    case .out: recordsOut
     }
   }
 }

@@ -2,7 +2,7 @@
 ///
 /// A pure state machine. Each read has a place of its own until it is both sent and recorded; places are used in turn,
 /// so three counters say everything. It holds little, as Dovecot's does: a sender whose receiver is slow waits.
-struct PostloginFlow {
+struct Flow {
   /// What one read returned.
   struct Chunk {
     var count = 0
@@ -39,7 +39,7 @@ struct PostloginFlow {
 
   /// The place of the next read, if there is one and the sink keeps up.
   var readPlace: Int? {
-    guard !isReading, !hasEnded, !isOver, queuedBytes <= Limits.postloginPauseBytes,
+    guard !isReading, !hasEnded, !isOver, queuedBytes <= Limits.pauseBytes,
       readCount - min(sentCount, recordedCount) < Self.places
     else { return nil }
     return readCount % Self.places
