@@ -70,6 +70,11 @@ struct Bytes: ~Copyable {
     append(UnsafeRawBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
   }
 
+  /// What stands before the NUL.
+  mutating func append(cString: UnsafePointer<CChar>) {
+    append(UnsafeRawBufferPointer(start: cString, count: strlen(cString)))
+  }
+
   mutating func append(_ bytes: [UInt8]) {
     bytes.withUnsafeBytes { append($0) }
   }
