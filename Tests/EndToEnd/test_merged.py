@@ -613,14 +613,14 @@ class Failures(MergedTest):
                 relay.close()
 
     def test_others_files_are_not_cut(self):
-        # A failed recording's file is closed after it was cut: by then its descriptor may be another's.
-        limit = 3000
+        # A failed recording's file is closed when it was cut: by then its descriptor must not be another's.
+        limit = 400_000
         server = self.serve(EchoServer())
         with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
             relay = self.start_merged(
                 server, "--flush", "1", directory=directory,
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-            good, bad = b"fine\n" * 20, b"x" * 1400 + b"\n" + b"y" * 1400
+            good, bad = b"fine\n" * 20, (b"x" * 1400 + b"\n") * 150 + b"y" * 1400
 
             def talk(number):
                 return [self.echoed(relay, bad if (number + turn) % 2 else good, turn) for turn in range(20)]
