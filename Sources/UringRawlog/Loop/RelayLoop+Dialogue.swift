@@ -31,7 +31,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// The edits that a step asks for. Those of a direction that is not recorded are counted only.
   private mutating func edit(_ flow: FlowIndex, _ step: DialogueStep, at place: UInt64) {
-    guard configuration.redacts else { return }
+    guard redacts else { return }
     let isRecording = sessions[file: flow].isRecording
     if step.released > 0, isRecording {
       let withheld = UnsafeRawPointer(dialogues.memory(flow.slot)) + MemoryLayout<LoginMemory>.offset(of: \.withheld)!

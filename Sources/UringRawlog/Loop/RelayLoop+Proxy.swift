@@ -4,7 +4,7 @@ import Glibc
 extension RelayLoop where R: ~Copyable {
   /// What is expected of a client's first bytes; nil where nothing looks for a header.
   func proxyPolicy(_ client: PeerAddress) -> ProxyPolicy? {
-    guard configuration.looksForProxy else { return nil }
+    guard looksForProxy else { return nil }
     let isTrusted =
       client.family == .unix
       ? configuration.proxyFromUnix : configuration.proxyFrom.contains { $0.contains(client) }
@@ -61,13 +61,15 @@ extension RelayLoop where R: ~Copyable {
   private mutating func keepProxied(_ slot: Int, _ parser: ProxyHeaderParser) {
     if let kept = proxies[slot] {
       kept.parser = parser
-      return
+    } else {
+      // The scratch memory becomes the session's, and the next one gets another.
+      proxyScratch.parser = parser
+      proxies[slot] = proxyScratch
+      proxyScratch = ProxyMemory()
     }
-    // The scratch memory becomes the session's, and the next one gets another.
-    proxyScratch.parser = parser
-    proxies[slot] = proxyScratch
-    proxyScratch = ProxyMemory()
-    guard sessions[slot].proxying == .refused, configuration.handshakeNanoseconds > 0 else { return }
+    guard sessions[slot].proxying == .refused, configuration.handshakeNanoseconds > 0,
+      sessions[slot].handshakeDeadline == 0, !parser.unreleased.isEmpty
+    else { return }
     sessions[slot].handshakeDeadline = clock.now.nanoseconds + configuration.handshakeNanoseconds
     heap.tighten(slot, to: sessions[slot].handshakeDeadline, in: &sessions)
   }
@@ -167,7 +169,6 @@ extension RelayLoop where R: ~Copyable {
 
   /// Sends it; the session is relayed when all of it is sent.
   mutating func sendProxyHeader(_ slot: Int, _ header: ProxyOutgoing) {
-    header.isSending = true
     header.sent = 0
     sendProxyRest(slot, header)
   }
@@ -182,12 +183,11 @@ extension RelayLoop where R: ~Copyable {
   /// A send of the header ended.
   mutating func proxyHeaderSent(_ slot: Int, _ completion: Completion) {
     sessions[slot].socketOperations -= 1
-    guard sessions[slot].phase == .connecting, let header = proxyHeaders[slot] else { return }
+    guard let header = proxyHeaders[slot] else { return }
     if let error = completion.error {
       if error.isRetry, clock.now.nanoseconds < sessions[slot].connectDeadline {
         sendProxyRest(slot, header)
       } else {
-        header.isSending = false
         connectionFailed(slot, error)
       }
       return
@@ -236,5 +236,4 @@ struct ProxiedClient {
 final class ProxyOutgoing {
   var bytes = Bytes()
   var sent = 0
-  var isSending = false
 }

@@ -16,9 +16,9 @@ extension RelayLoop where R: ~Copyable {
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       sessions[file: flow].limit = configuration.maxRecordingBytes
-      if configuration.isRecorded(flow.direction) { sessions[file: flow].state = .opening }
+      if isRecorded(flow.direction) { sessions[file: flow].state = .opening }
     }
-    guard !configuration.directory.needsUser else {
+    guard !needsUser else {
       sessions[slot].awaitsUser = true
       writeStart(slot)
       return
@@ -64,10 +64,10 @@ extension RelayLoop where R: ~Copyable {
       configuration.directory.append(
         to: &path, client: sessions[slot].client, time: sessions[slot].nameTime,
         listener: environment.listeners[Int(sessions[slot].listener)].given, localPort: sessions[slot].localPort,
-        user: configuration.directory.needsUser ? mailboxes[slot] ?? [] : [])
+        user: needsUser ? mailboxes[slot] ?? [] : [])
       path.append(UInt8(ascii: "/"))
     }
-    fileName.append(configuration.recorded(flow.direction), of: sessions[slot], to: &path)
+    fileName.append(recorded(flow.direction), of: sessions[slot], to: &path)
     path.append(0)
   }
 

@@ -94,7 +94,7 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func sent(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
-    guard proxyHeaders.isEmpty || proxyHeaders[slot]?.isSending != true else {
+    guard sessions[slot].phase != .connecting else {
       proxyHeaderSent(slot, completion)
       return
     }

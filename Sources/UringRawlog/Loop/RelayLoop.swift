@@ -67,6 +67,14 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   let names: [SessionIndex.Names]
   /// Both directions of a session go to one file, which is kept where the client's direction has its own otherwise.
   let sharesFile: Bool
+  // What of the configuration is asked for each session, since asking it copies it.
+  let isBackLegRecorded: Bool
+  let looksForProxy: Bool
+  let redacts: Bool
+  let needsUser: Bool
+  let directoryHasVariables: Bool
+  let recordsEverybody: Bool
+  let recordedDirections: (in: Bool, out: Bool)
   /// Recordings are the relayed bytes themselves, and may be written from the receive buffers; from so many on at once.
   let writesReceiveBuffers: Bool
   let gatheredWriteBytes: Int
@@ -209,6 +217,13 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     fileName = FileName(
       processID: environment.processID, addressInName: configuration.addressInName, layout: configuration.layout)
     sharesFile = configuration.layout == .merged
+    isBackLegRecorded = configuration.leg == .back
+    looksForProxy = configuration.looksForProxy
+    redacts = configuration.redacts
+    needsUser = configuration.directory.needsUser
+    directoryHasVariables = configuration.directory.hasVariables
+    recordsEverybody = configuration.only.isEmpty
+    recordedDirections = (in: configuration.isRecorded(.in), out: configuration.isRecorded(.out))
     var serverPath = ""
     if case .unix(let path) = configuration.connect.target { serverPath = path }
     names = environment.listeners.map {
@@ -225,6 +240,15 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     batch = .allocate(capacity: Limits.completionsTaken)
     // A write has the lines without an end behind its blocks.
     vectors = .allocate(capacity: max(Limits.sendVectors, Limits.writeVectors + 1))
+  }
+
+  /// What a direction of the relay is called in recordings.
+  @inline(__always)
+  func recorded(_ direction: Direction) -> Direction { isBackLegRecorded ? direction.reverse : direction }
+
+  @inline(__always)
+  func isRecorded(_ direction: Direction) -> Bool {
+    direction == .in ? recordedDirections.in : recordedDirections.out
   }
 
   deinit {

@@ -84,7 +84,9 @@ struct PostloginLoop<R: BasicRing & ~Copyable>: ~Copyable {
 
   private mutating func handle(_ completion: Completion) {
     let raw = completion.token.rawValue
-    guard let operation = Operation(rawValue: raw >> 1), let direction = Direction(rawValue: Int(raw & 1)) else { return }
+    guard let operation = Operation(rawValue: raw >> 1), let direction = Direction(rawValue: Int(raw & 1)) else {
+      return
+    }
     switch operation {
     case .read: handleRead(direction, completion)
     case .send: handleSend(direction, completion)

@@ -91,7 +91,8 @@ struct PostloginRecorder: ~Copyable {
     setTitle()
     let encoder = Encoder(timestamps: options.timestamps, boundaries: options.boundaries)
     var loop = Loop(
-      ring: ring, client: (STDIN_FILENO, STDOUT_FILENO), program: socket, files: files, encoder: encoder, memory: memory)
+      ring: ring, client: (STDIN_FILENO, STDOUT_FILENO), program: socket, files: files, encoder: encoder, memory: memory
+    )
     loop.run()
     _exit(0)
   }

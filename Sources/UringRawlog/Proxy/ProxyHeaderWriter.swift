@@ -25,15 +25,17 @@ struct ProxyHeaderWriter {
     case ipv6(source: PeerAddress, destination: PeerAddress)
     /// A client on a unix socket, or one that the kernel could not name.
     ///
-    /// In version 2 that is LOCAL, which HAProxy sends too, and everybody accepts: with PROXY and an unspecified family,
-    /// or AF_UNIX, Dovecot and Postfix refuse the connection. Postfix refuses UNKNOWN in version 1.
+    /// In version 2 that is LOCAL, as HAProxy sends it too, and everybody accepts: PROXY with an unspecified family, or
+    /// with AF_UNIX, is refused by Dovecot 2.3, HAProxy 2.6 and Postfix. In version 1 there is only UNKNOWN, which
+    /// Postfix refuses.
     case none
   }
 
   private var pair: Pair {
     var destination = destination
     if destination.family != .ipv4 && destination.family != .ipv6 {
-      // Of the two, the client is what matters.
+      // Of the two, the client is what matters. A server that minds port 0, as Dovecot does in version 1, refuses the
+      // connection, which is better than to take the relay for the client.
       destination = source.family == .ipv4 ? .unspecified : PeerAddress(ipv6: 0, 0, port: 0)
     }
     switch source.family {

@@ -18,7 +18,8 @@ struct RecordingEdits: ~Copyable {
   private var next = 0
   private var text = Bytes()
 
-  @inline(__always) var isEmpty: Bool { next == edits.count }
+  /// Kept, since it is asked for every message.
+  private(set) var isEmpty = true
   /// The first that the recording comes to.
   var first: Edit? { isEmpty ? nil : edits[next] }
 
@@ -29,6 +30,7 @@ struct RecordingEdits: ~Copyable {
       edits[edits.count - 1].omitted += UInt64(count)
     } else {
       edits.append(Edit(place: place, omitted: UInt64(count), textStart: 0, textCount: 0))
+      isEmpty = false
     }
   }
 
@@ -37,6 +39,7 @@ struct RecordingEdits: ~Copyable {
     let start = text.count
     text.append(bytes)
     edits.append(Edit(place: place, omitted: 0, textStart: Int32(start), textCount: Int32(bytes.count)))
+    isEmpty = false
   }
 
   mutating func insertRedacted(at place: UInt64) {
@@ -54,15 +57,13 @@ struct RecordingEdits: ~Copyable {
 
   /// The recording is at `place`: what lies before it is done.
   mutating func advance(to place: UInt64) {
-    while let first, first.textCount == 0, first.place + first.omitted <= place { next += 1 }
-    if isEmpty { removeAll() }
+    while let first, first.textCount == 0, first.place + first.omitted <= place { drop() }
   }
 
   /// Everything before `place` is lost to the recording.
   mutating func discard(before place: UInt64) {
-    while let first, first.place + first.omitted <= place { next += 1 }
+    while let first, first.place + first.omitted <= place { drop() }
     if !isEmpty, edits[next].place < place { edits[next].textCount = 0 }
-    if isEmpty { removeAll() }
   }
 
   /// Appends those of another list, whose places lie behind.
@@ -73,11 +74,17 @@ struct RecordingEdits: ~Copyable {
       edit.textStart = Int32(text.count)
       text.append(UnsafeRawBufferPointer(rebasing: other.text.span[start..<start + Int(edit.textCount)]))
       edits.append(edit)
+      isEmpty = false
     }
   }
 
+  private mutating func drop() {
+    next += 1
+    if next == edits.count { removeAll() }
+  }
+
   mutating func removeAll() {
-    guard next > 0 || !edits.isEmpty else { return }
+    isEmpty = true
     edits.removeAll(keepingCapacity: true)
     next = 0
     text.removeAll()
