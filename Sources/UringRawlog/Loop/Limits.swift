@@ -121,6 +121,8 @@ enum Limits {
   static let writeNowBytes = 64 << 10
   /// One session's share of `--log-memory`.
   static let sessionShareOfLogMemory = 8
+  /// The share of `--log-memory` that lines may take whose end has not come; beyond it they come in pieces.
+  static let heldLinesShareOfLogMemory = 4
   /// The least `--log-memory`: one session's share must hold a block for each direction.
   static let logMemoryMinimum = 64 << 10
   /// Unused staging memory that is kept for the next block instead of being given back.
@@ -164,6 +166,8 @@ enum Limits {
   static let collectorPauseMaximumNanoseconds: UInt64 = 10_000_000_000
   /// A connection that breaks sooner counts as an attempt that failed.
   static let collectorStableNanoseconds: UInt64 = 1_000_000_000
+  /// Sessions that are over, and wait for the collector, may take one of so many slots; beyond it they do not wait.
+  static let collectorWaitingShareOfSlots = 4
   /// A collector that ends its own side so soon, so many times in a row, only never sends.
   static let collectorEarlyNanoseconds: UInt64 = 100_000_000
   static let collectorEarlyEnds = 3

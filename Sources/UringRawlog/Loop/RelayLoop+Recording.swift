@@ -80,10 +80,6 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func opened(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
-    guard configuration.collector == nil else {
-      collectorConnected(slot, completion)
-      return
-    }
     sessions[slot].fileOperations -= 1
     noteOpened(flow, completion.result)
     if sessions[slot].fileOperations == 0 { openingEnded(slot) }
@@ -125,7 +121,10 @@ extension RelayLoop where R: ~Copyable {
       } else if error == 0 {
         sessions[file: flow].state = sessions[file: flow].isOver ? .ended : .open
         sessions[file: file].isOpen = true
-        if sessions[file: file].mustFlush { write(file) }
+        if sessions[file: file].mustFlush {
+          write(file)
+          if sharesFile { showLines(file) }
+        }
       } else {
         if error == ENOENT { isDirectoryGone = true }
         recordingFailed(flow, "create", Errno(error))
@@ -351,7 +350,7 @@ extension RelayLoop where R: ~Copyable {
     sessions[file: flow].position = end
     sessions[file: flow].dropped += end - offset
     let place = sessions[file: flow].lastGap
-    if place >= 0, gaps[flow.slot]![Int(place)].offset + gaps[flow.slot]![Int(place)].bytes == offset {
+    if place >= 0, gaps[flow.slot]![Int(place)].end == offset {
       gaps[flow.slot]![Int(place)].bytes += end - offset
     } else {
       sessions[file: flow].lastGap = Int32(gaps[flow.slot]?.count ?? 0)
@@ -432,6 +431,7 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func dropWaiting(_ flow: FlowIndex) {
     drop(flow, to: sessions[flow: flow].received)
+    if !waitingEdits.isEmpty { waitingEdits[flow.rawValue] = nil }
     endWaiting(flow)
   }
 
@@ -625,6 +625,7 @@ extension RelayLoop where R: ~Copyable {
     sessions[file: flow].isOver = true
     sessions[file: flow].isTruncated = sessions[file: flow].limit == configuration.maxRecordingBytes
     if sessions[file: flow].state == .open { sessions[file: flow].state = .ended }
+    if sharesFile { stageHeld(flow) }
     let file = file(of: flow)
     sessions[file: file].mustFlush = true
     write(file)
@@ -638,11 +639,7 @@ extension RelayLoop where R: ~Copyable {
       let header = block.header.pointee
       let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
       if sharesFile {
-        let shares = shares(inFirst: Int(header.written), of: bytes)
-        sessions[file: flow].recorded += UInt64(shares.in.relayed)
-        sessions[file: flow].lineBytes += UInt64(shares.in.used)
-        sessions[file: flow.reverse].recorded += UInt64(shares.out.relayed)
-        sessions[file: flow.reverse].lineBytes += UInt64(shares.out.used)
+        _ = noteCutBlock(flow, header, bytes)
       } else {
         sessions[file: flow].recorded += UInt64(
           encoder.relayedBytes(inFirst: Int(header.written), of: bytes, atLineStart: header.startsAtLineStart) ?? 0)
@@ -686,8 +683,7 @@ extension RelayLoop where R: ~Copyable {
     gatheredBuffers -= Int(sessions[file: file].gathered)
     sessions[file: file].gathered = 0
     sessions[file: file].mustFlush = false
-    if sharesFile { cutTentative(file) }
-    closeFile(file)
+    if !cutTentative(file) { closeFile(file) }
     stopDirection(flow, state)
     if sharesFile, sessions[file: flow.reverse].state != .none { stopDirection(flow.reverse, state) }
   }
@@ -709,20 +705,18 @@ extension RelayLoop where R: ~Copyable {
   /// Whether the files of a session whose sockets are closed are all on disk; starts what is missing for that.
   mutating func finishFiles(_ slot: Int) -> Bool {
     if sessions[slot].awaitsUser { leaveUnrecorded(slot) }
+    if configuration.collector != nil { return finishCollected(slot) }
     let isInEnding = finishDirection(FlowIndex(slot, .in))
     let isOutEnding = finishDirection(FlowIndex(slot, .out))
     guard isInEnding, isOutEnding else { return false }
-    if sharesFile {
-      guard stageRest(slot) else { return false }
-      return configuration.collector == nil ? finishFile(FlowIndex(slot, .in)) : finishCollected(slot)
-    }
+    if sharesFile { return stageRest(slot) && finishFile(FlowIndex(slot, .in)) }
     let isInFinished = finishFile(FlowIndex(slot, .in))
     let isOutFinished = finishFile(FlowIndex(slot, .out))
     return isInFinished && isOutFinished
   }
 
   /// Whether all that a direction brought is staged.
-  private mutating func finishDirection(_ flow: FlowIndex) -> Bool {
+  mutating func finishDirection(_ flow: FlowIndex) -> Bool {
     switch sessions[file: flow].state {
     case .none, .failed:
       return true
