@@ -103,8 +103,3 @@ enum Command: UInt8 {
     }
   }
 }
-
-extension Word {
-  @inline(__always)
-  static func != (word: Word, name: StaticString) -> Bool { !(word == name) }
-}

@@ -4,10 +4,10 @@ extension Dialogue {
   private static let mostHeld = 96
 
   mutating func scanClient(_ reader: inout SpanReader) -> DialogueStep {
-    // Whoever sends did not wait, or was allowed to.
-    isLiteralAwaited = false
     var event = DialogueStep.Event.none
     while !reader.isAtEnd, event == .none {
+      // Whoever sends did not wait, or was allowed to.
+      isLiteralAwaited = false
       switch client {
       case .lineStart: beginLine(reader.byte)
       case .tag, .command:
@@ -61,11 +61,14 @@ extension Dialogue {
     client = firstWord
   }
 
+  @inline(__always)
   private var firstWord: ClientPhase { mailProtocol == .imap ? .tag : .command }
 
   /// The words of a line that is recorded as it comes.
   private mutating func takeWords(_ reader: inout SpanReader) {
     while !reader.isAtEnd {
+      takeWord(&reader)
+      if reader.isAtEnd { return }
       let byte = reader.byte
       if byte.endsLine {
         if client == .command, !word.isEmpty { beginCommand() } else { client = .rest }
@@ -73,14 +76,30 @@ extension Dialogue {
       }
       tail.take(byte)
       reader.place += 1
-      if !byte.isBlank {
-        if client == .tag { tagHash = TaggedCommands.hash(tagHash, byte) }
-        word.append(byte)
-      } else if !word.isEmpty {
+      if !word.isEmpty {
         if client == .command { return beginCommand() }
         endTag()
       }
     }
+  }
+
+  /// Goes to behind the word, or the part of it, that comes next.
+  private mutating func takeWord(_ reader: inout SpanReader) {
+    let start = reader.place
+    var word = word
+    var hash = tagHash
+    var mayBeString = tail.isPending
+    while !reader.isAtEnd {
+      let byte = reader.byte
+      if byte <= UInt8(ascii: " "), byte.isBlank || byte.endsLine { break }
+      hash = TaggedCommands.hash(hash, byte)
+      word.append(byte)
+      if byte == .quote || byte == .brace { mayBeString = true }
+      reader.place += 1
+    }
+    if mayBeString { tail.take(reader.bytes + start, reader.place - start) }
+    if client == .tag { tagHash = hash }
+    self.word = word
   }
 
   private mutating func endTag() {
@@ -120,6 +139,7 @@ extension Dialogue {
     }
   }
 
+  @inline(__always)
   private var imapAnswer: ExpectedAnswer {
     switch command {
     case .login: .login
@@ -141,6 +161,7 @@ extension Dialogue {
     credential.hasStrings = hasLiterals
   }
 
+  @inline(__always)
   var hasLiterals: Bool { mailProtocol == .imap || mailProtocol == .sieve }
 
   // MARK: Lines in doubt

@@ -90,6 +90,7 @@ extension Dialogue {
     return .none
   }
 
+  @inline(__always)
   private var isLoginPending: Bool { answers.number { $0.isLogin } > 0 }
 
   /// Some servers answer an empty line, and some do not.
@@ -133,11 +134,11 @@ extension Dialogue {
       return namedEvent
     case .response:
       let isFirst = exchange.responses == 0
-      exchange.responded(isCancel: isCancel)
+      exchange.responded(isCancel: credential.isLone)
       return isFirst ? namedEvent : .none
     case .none:
       if exchange.isActive {
-        exchange.responded(isCancel: isCancel)
+        exchange.responded(isCancel: credential.isLone)
       } else if mailProtocol != .imap {
         answers.push(.single)
       }
@@ -148,8 +149,6 @@ extension Dialogue {
       return .none
     }
   }
-
-  private var isCancel: Bool { credential.isLone && credential.count == 1 }
 
   private mutating func endLogin() -> DialogueStep.Event {
     if credential.index < 2 { isDoubtful = true }

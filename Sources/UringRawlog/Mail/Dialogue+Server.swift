@@ -8,7 +8,7 @@ extension Dialogue {
         line = AnswerLine()
         serverTail = LineTail()
         server = .head
-      case .head: event = takeHead(&reader)
+      case .head: takeHead(&reader)
       case .text:
         let lineFeed = reader.find(.lineFeed, before: reader.end)
         let end = lineFeed.map { $0 + 1 } ?? reader.end
@@ -33,24 +33,19 @@ extension Dialogue {
   }
 
   /// Byte by byte until it is known what the line is.
-  private mutating func takeHead(_ reader: inout SpanReader) -> DialogueStep.Event {
-    while !reader.isAtEnd, server == .head {
+  private mutating func takeHead(_ reader: inout SpanReader) {
+    if mailProtocol == .imap { return takeHeadIMAP(&reader) }
+    while !reader.isAtEnd {
       let byte = reader.byte
       switch mailProtocol {
-      case .imap: takeHeadIMAP(byte)
       case .pop3: takeHeadPOP3(byte)
       case .smtp, .lmtp: takeHeadSMTP(byte)
-      case .sieve: takeHeadSieve(byte)
-      }
-      if byte == .lineFeed {
-        reader.place += 1
-        return endAnswerLine()
+      case .sieve, .imap: takeHeadSieve(byte)
       }
       // What ends a word belongs to what follows.
-      if server != .head { return .none }
+      if server != .head { return }
       reader.place += 1
     }
-    return .none
   }
 
   /// A literal begins behind the line that has just ended.
