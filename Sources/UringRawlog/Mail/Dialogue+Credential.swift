@@ -98,7 +98,7 @@ extension Dialogue {
       step.count += 1
       step.event = advance(byte, endsLine: endsLine, reader)
       if step.event != .none { return step }
-      if treatment != .withhold { takePlain(&reader, &step) }
+      if treatment != .withhold, client == .credential { takePlain(&reader, &step) }
     }
     return step
   }
