@@ -480,6 +480,49 @@ import Testing
       C: \u{16}\u{3}\u{1} b LOGIN alice secret
       """, ["startTLSRequested", "startTLSAccepted"]),
     Form(
+      "TLS from the first byte, passed through", .imap,
+      #"""
+      C: \#u{16}\#u{3}\#u{1} a LOGIN alice secret
+      S: \#u{16}\#u{3}\#u{3} * PREAUTH
+      C: b LOGIN alice secret
+      S: b OK
+      """#,
+      """
+      C: \u{16}\u{3}\u{1} a LOGIN alice secret
+      C: b LOGIN alice secret
+      """, []),
+    Form(
+      "what only begins like TLS", .imap,
+      #"""
+      C: \#u{16} LOGIN alice secret
+      S: * OK ready
+      C: \#u{16}\#u{3}\#u{1} a LOGIN alice secret
+      S: a BAD
+      C: c STARTTLS
+      S: c OK begin
+      C: \#u{16}\#u{3}x LOGIN alice secret
+      C: d STARTTLS
+      S: d OK begin
+      C: \#u{16}\#u{3}\#u{3}
+      S: * BAD what?
+      C: secret
+      C: e LOGIN alice secret
+      """#,
+      """
+      C: \u{16} LOGIN alice <redacted>
+      C: \u{16}\u{3}\u{1} a LOGIN alice secret
+      C: c STARTTLS
+      C: \u{16}\u{3}x LOGIN alice <redacted>
+      C: d STARTTLS
+      C: \u{16}\u{3}\u{3}
+      C: <redacted>
+      C: e LOGIN alice <redacted>
+      """,
+      [
+        "userNamed 'alice'", "startTLSRequested", "startTLSAccepted", "userNamed 'alice'", "startTLSRequested",
+        "startTLSAccepted", "userNamed 'alice'",
+      ]),
+    Form(
       "COMPRESS behind a login", .imap,
       """
       S: * PREAUTH
@@ -741,6 +784,44 @@ import Testing
       C: c SEARCH SUBJECT "d LOGIN alice {9}" BODY {7+}\r\nf LOGIN
       C: e NOOP
       """#, ["loginSucceeded -"]),
+    Form(
+      "a literal in a command that should have none before a login", .imap,
+      #"""
+      S: * OK
+      C: a NOOP {22+}\r\nb LOGIN alice secret\r\n
+      C: c ID ("name" {4}
+      S: +
+      C: some "version" {3+}\r\n1.0 "x" NIL)
+      C: d NOOP {5}
+      C: hello "rest" {3}
+      C: abc rest
+      C: e APPEND x {22+}\r\nb LOGIN alice secret\r\n
+      S: e BAD
+      """#,
+      #"""
+      C: a NOOP {22+}\r\n<redacted>
+      C: c ID ("name" {4}
+      C: some "version" {3+}\r\n<redacted> "x" NIL)
+      C: d NOOP {5}
+      C: <redacted> "rest" {3}
+      C: <redacted> rest
+      C: e APPEND x {22+}\r\nb LOGIN alice secret\r\n
+      """#, []),
+    Form(
+      "AUTHENTICATE refused without its tag", .imap,
+      """
+      S: * OK
+      C: a AUTHENTICATE PLAIN
+      S: * BAD what?
+      C: b LOGIN alice secret
+      S: b OK
+      C: c NOOP
+      """,
+      """
+      C: a AUTHENTICATE PLAIN
+      C: b LOGIN alice <redacted>
+      C: c NOOP
+      """, ["userNamed 'alice'", "loginSucceeded 'alice'"]),
     Form(
       "a tag that is used twice", .imap,
       """

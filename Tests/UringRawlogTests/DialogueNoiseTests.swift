@@ -71,7 +71,7 @@ import Testing
 
   @Test(arguments: MailProtocol.allCases, [5, 50, 10_000])
   func anythingIsScannedTheSameWay(_ mailProtocol: MailProtocol, noise: Int) throws {
-    for seed in 1...UInt64(200) {
+    for seed in 1...UInt64(80) {
       let conversation = Self.conversation(mailProtocol, seed, noise: noise)
       let whole = conversation.scan()
       let byByte = conversation.scan { _ in 1 }

@@ -23,6 +23,13 @@ extension Dialogue {
     if !isString { beginValue() }
   }
 
+  /// A literal in a command that has no credential, if it is a literal.
+  mutating func beginDoubtedLiteral() {
+    isLiteralDoubted = false
+    beginCredential(.literal, role: .excess)
+    credential.literalLeft = literalLeft
+  }
+
   /// What the argument is that begins.
   @inline(__always)
   private var nextRole: Credential.Role {
@@ -65,7 +72,8 @@ extension Dialogue {
   // MARK: Steps
 
   mutating func scanCredential(_ reader: inout SpanReader) -> DialogueStep {
-    var step = DialogueStep()
+    // What comes before it in the span is recorded.
+    var step = DialogueStep(count: reader.place)
     while !reader.isAtEnd, client == .credential {
       isLiteralAwaited = false
       let byte = reader.byte
@@ -149,6 +157,10 @@ extension Dialogue {
     case .literal:
       guard credential.literalLeft == 0 else { return false }
       credential.phase = .afterString
+      if command != .login, command != .authenticate, command != .response {
+        client = .rest
+        tail = LineTail()
+      }
       return true
     case .afterString, .lineEnd:
       guard !byte.isBlank || credential.phase == .lineEnd, !byte.endsLine else { return false }

@@ -72,6 +72,7 @@ extension Dialogue {
         idlesAwaited -= 1
       } else if isLiteralAwaited {
         isLiteralAwaited = false
+        isLiteralDoubted = false
       } else {
         challenged()
       }
@@ -83,7 +84,13 @@ extension Dialogue {
         return .loginSucceeded
       }
       // The server may have refused a command whose tag it did not understand.
-      if line.status == .bad, isLiteralAwaited, client == .credential { refuseLiteral() }
+      if line.status == .bad {
+        if isLiteralAwaited, client == .credential { refuseLiteral() }
+        if exchange.isActive {
+          exchange.end()
+          isDoubtful = true
+        }
+      }
       return .none
     case .final: return line.status == .none ? .none : answeredTag()
     }
@@ -99,7 +106,7 @@ extension Dialogue {
     let isAccepted = line.status == .ok
     switch answered.answer {
     case .login, .exchange:
-      let event = loginEnded(isAccepted, isExchange: answered.answer == .exchange, at: answered.loginsBefore)
+      let event = loginEnded(isAccepted, endsExchange: answered.isLastExchange, at: answered.loginsBefore)
       if wasUncertain { subject = .unusable }
       return event
     case .startTLS: return startTLSEnded(isAccepted)

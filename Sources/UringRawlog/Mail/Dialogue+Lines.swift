@@ -35,6 +35,7 @@ extension Dialogue {
     literalLeft = header.count
     client = header.count > 0 ? .literal : .rest
     isLiteralAwaited = !header.isNonSynchronizing
+    isLiteralDoubted = mailProtocol == .imap && !isLoggedIn && command != .append
     return true
   }
 
@@ -60,7 +61,7 @@ extension Dialogue {
       answers.push(.startTLS)
       return .startTLSRequested
     case .none, .login, .authenticate, .apop, .userName, .password, .response, .compress, .unauthenticate, .idle,
-      .hello, .mail, .recipient, .data, .chunk, .reset, .dot:
+      .append, .hello, .mail, .recipient, .data, .chunk, .reset, .dot:
       answers.push(.single)
     }
     return .none
@@ -84,7 +85,7 @@ extension Dialogue {
       isMailSeen = true
       return .mailWithoutLogin
     case .none, .login, .authenticate, .apop, .userName, .password, .response, .compress, .unauthenticate, .idle,
-      .multiLine, .listing, .capabilities:
+      .append, .multiLine, .listing, .capabilities:
       answers.push(.single)
     }
     return .none
@@ -144,7 +145,8 @@ extension Dialogue {
       }
       hasUnfinishedCommand = false
       return .none
-    case .startTLS, .compress, .unauthenticate, .idle, .multiLine, .listing, .capabilities, .hello, .mail, .recipient,
+    case .startTLS, .compress, .unauthenticate, .idle, .append, .multiLine, .listing, .capabilities, .hello, .mail,
+      .recipient,
       .data, .chunk, .reset, .dot:
       return .none
     }

@@ -46,7 +46,7 @@ extension Dialogue {
       challenged()
     case 235:
       guard let answer = takeAnswer(for: { $0.isLogin }) else {
-        let event = loginEnded(true, isExchange: true)
+        let event = loginEnded(true, endsExchange: true)
         subject = .unusable
         return event
       }

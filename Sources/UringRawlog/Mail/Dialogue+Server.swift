@@ -5,6 +5,7 @@ extension Dialogue {
     while !reader.isAtEnd, event == .none {
       switch server {
       case .lineStart:
+        if isTLSUnanswered, answersTLS(reader.byte) { break }
         line = AnswerLine()
         serverTail = LineTail()
         server = .head
@@ -30,6 +31,18 @@ extension Dialogue {
       }
     }
     return DialogueStep(count: reader.place, event: event)
+  }
+
+  /// The first byte behind what looked like the beginning of TLS: in a record, when it was.
+  private mutating func answersTLS(_ byte: UInt8) -> Bool {
+    isTLSUnanswered = false
+    if 0x14...0x17 ~= byte {
+      server = .opaque
+      return true
+    }
+    client = .lineStart
+    isDoubtful = true
+    return false
   }
 
   /// Byte by byte until it is known what the line is.
@@ -77,6 +90,8 @@ extension Dialogue {
 
   private mutating func endAnswerLine() -> DialogueStep.Event {
     server = .lineStart
+    // Under TLS from the first byte there is no greeting in the clear.
+    mayBeTLS = false
     defer { isGreeted = true }
     switch mailProtocol {
     case .imap: return answeredIMAP()
@@ -90,17 +105,18 @@ extension Dialogue {
 
   /// A login is answered.
   ///
-  /// - Parameter place: how many logins that were tried before it are not.
-  mutating func loginEnded(_ succeeded: Bool, isExchange: Bool, at place: Int = 0) -> DialogueStep.Event {
+  /// - Parameters:
+  ///   - endsExchange: it was the exchange that is under way.
+  ///   - place: how many logins that were tried before it are not answered.
+  mutating func loginEnded(_ succeeded: Bool, endsExchange: Bool, at place: Int = 0) -> DialogueStep.Event {
     subject = attempts.end(at: place)
-    if isExchange { endExchange() }
+    if endsExchange { endExchange() }
     if succeeded { isLoggedIn = true }
     return succeeded ? .loginSucceeded : .loginFailed
   }
 
-  private mutating func endExchange() {
-    guard exchange.isActive, mailProtocol == .imap ? !tagged.hasExchange : answers.number(of: { $0 == .exchange }) == 0
-    else { return }
+  mutating func endExchange() {
+    guard exchange.isActive else { return }
     // The client may have sent responses without waiting, which arrive only now.
     if exchange.mayLeaveResponses { isDoubtful = true }
     exchange.end()
@@ -147,7 +163,8 @@ extension Dialogue {
   /// named.
   mutating func loginAnswered(_ succeeded: Bool, _ answer: ExpectedAnswer) -> DialogueStep.Event {
     let isAmbiguous = isUncertain && answers.number { $0.isLogin } > 0
-    let event = loginEnded(succeeded, isExchange: answer == .exchange)
+    let endsExchange = answer == .exchange && answers.number { $0 == .exchange } == 0
+    let event = loginEnded(succeeded, endsExchange: endsExchange)
     if isAmbiguous { subject = .unusable }
     return event
   }

@@ -25,6 +25,8 @@ struct Dialogue {
     case literal
     /// The message behind DATA.
     case data
+    /// The first bytes of what may be TLS.
+    case recordHeader
     /// Encrypted or compressed.
     case opaque
     /// Compressed, before anybody logged in: whatever logs in is in there.
@@ -65,8 +67,12 @@ struct Dialogue {
   var isLiteralAwaited = false
   /// Something went wrong with an authentication, and passwords may follow: what is no command is secret.
   var isDoubtful = false
-  /// The next byte may begin TLS, which is passed through.
+  /// IMAP: that literal is of a command that should have none before a login. A server that does not take it reads
+  /// lines, of which one may log in.
+  var isLiteralDoubted = false
+  /// The next byte may begin TLS, which is passed through; it has begun, and the server has not answered in kind.
   var mayBeTLS = true
+  var isTLSUnanswered = false
   var word = Word()
   var tagHash = TaggedCommands.emptyHash
   var tail = LineTail()

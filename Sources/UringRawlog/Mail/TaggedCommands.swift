@@ -9,6 +9,8 @@ struct TaggedCommands {
     var loginsBefore = 0
     /// It was the command sent last.
     var isLast = false
+    /// It was a SASL exchange, and none was sent behind it.
+    var isLastExchange = false
   }
 
   private static let most = 16
@@ -44,8 +46,10 @@ struct TaggedCommands {
     var loginsBefore = 0
     for place in 0..<Int(count) {
       if hashes[place] == hash {
+        let hasExchangeBehind = (place + 1..<Int(count)).contains { expected[$0] == .exchange }
         let answered = Answered(
-          answer: expected[place], loginsBefore: loginsBefore, isLast: place == Int(count) - 1)
+          answer: expected[place], loginsBefore: loginsBefore, isLast: place == Int(count) - 1,
+          isLastExchange: expected[place] == .exchange && !hasExchangeBehind)
         remove(at: place)
         return answered
       }
@@ -54,9 +58,6 @@ struct TaggedCommands {
     if untracked > 0 { untracked -= 1 }
     return nil
   }
-
-  /// A SASL exchange is under way.
-  var hasExchange: Bool { (0..<Int(count)).contains { expected[$0] == .exchange } }
 
   private mutating func remove(at place: Int) {
     for next in place..<Int(count) - 1 {
