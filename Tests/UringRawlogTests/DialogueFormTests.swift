@@ -32,6 +32,7 @@ import Testing
     #expect(whole.server == conversation.traffic(.server))
     #expect(whole.events.map(Self.withoutPlace) == form.events)
     #expect(conversation.scan { _ in 1 } == whole, "byte by byte")
+    #expect(whole.pieces.scan(readsRecording: true).clientText == whole.clientText, "redacted twice")
     let longest = conversation.pieces.map(\.bytes.count).max() ?? 0
     for place in 1..<max(2, longest) {
       // Each piece in two, at that place of it.

@@ -25,6 +25,8 @@ import Testing
           try #require(!outcome.clientText.contains(hidden), "seed \(seed): \(hidden)")
         }
       }
+      let again = outcome.pieces.scan(readsRecording: true)
+      try #require(firstDifference(again.client, outcome.client) == nil, "seed \(seed), redacted twice")
       let put = Self.replaceMarks(outcome.client, made.secrets, isMark: made.recorded)
       try #require(firstDifference(put, made.conversation.traffic(.client)) == nil, "seed \(seed)")
     }

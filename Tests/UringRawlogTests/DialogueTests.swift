@@ -64,6 +64,36 @@ import Testing
     #expect(scanner.pass("* PREAUTH\r\n", .server) == [])
   }
 
+  /// What is recorded of a recording is that recording, in whatever way a literal was redacted.
+  @Test(arguments: [
+    "a LOGIN {5}\r\nalice {6}\r\n<redacted>\r\nb NOOP\r\n", "a LOGIN alice {600+}\r\n<redacted>\r\nb NOOP\r\n",
+    "a LOGIN alice {10+}\r\n<redacted>\r\nb NOOP\r\n", "a LOGIN alice {3+}\r\n<redacted><redacted>\r\nb NOOP\r\n",
+    "a LOGIN alice \"<redacted>\" <redacted>\r\nb NOOP\r\n", "a NOOP {900+}\r\n<redacted> x\r\nb NOOP\r\n",
+    "a AUTHENTICATE LOGIN <redacted>\r\n<redacted>\r\nb NOOP\r\n",
+    "a AUTHENTICATE {5+}\r\nPLAIN {28+}\r\n<redacted>\r\nb NOOP\r\n",
+  ])
+  func redactingTwiceChangesNothing(_ recording: String) {
+    var conversation = MailConversation(.imap)
+    conversation.add(.server, Array("* OK\r\n".utf8))
+    conversation.add(.client, Array(recording.utf8))
+    let outcome = conversation.scan(readsRecording: true)
+    #expect(outcome.clientText == recording)
+    #expect(conversation.scan(readsRecording: true) { _ in 1 } == outcome)
+  }
+
+  /// Literals that only begin like the mark are as long as they say.
+  @Test(arguments: [
+    ("a LOGIN alice {1+}\r\n<\r\nb NOOP\r\n", "a LOGIN alice {1+}\r\n<redacted>\r\nb NOOP\r\n"),
+    ("a LOGIN alice {12+}\r\n<redact>1234\r\nb NOOP\r\n", "a LOGIN alice {12+}\r\n<redacted>\r\nb NOOP\r\n"),
+  ])
+  func aLiteralMayBeginLikeTheMark(_ recording: String, redacted: String) {
+    var conversation = MailConversation(.imap)
+    conversation.add(.client, Array(recording.utf8))
+    #expect(conversation.scan(readsRecording: true).clientText == redacted)
+    #expect(conversation.scan(readsRecording: true) { _ in 1 }.clientText == redacted)
+    #expect(conversation.scan().clientText == redacted)
+  }
+
   @Test func bodiesComeInOneStep() {
     let scanner = Scanner(.imap)
     scanner.pass("* PREAUTH\r\n", .server)

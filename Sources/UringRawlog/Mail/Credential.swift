@@ -53,6 +53,8 @@ struct Credential {
   var namesUser = false
   var header = LiteralHeader()
   var literalLeft: UInt64 = 0
+  /// In a recording: bytes of the literal, if all of them are those of `<redacted>`.
+  var markMatched: UInt8 = 0
 
   /// A user name that is not known to be one yet is withheld up to here. A CR may come behind it.
   static let mostWithheld = LoginMemory.withheldBytes - 1

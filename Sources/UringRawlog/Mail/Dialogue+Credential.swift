@@ -155,7 +155,7 @@ extension Dialogue {
       guard header.phase == .none || byte == .brace && withheldCount > 0 else { return false }
       return endHeader(reader)
     case .literal:
-      guard credential.literalLeft == 0 else { return false }
+      guard credential.literalLeft == 0, !continuesMark(byte) else { return false }
       credential.phase = .afterString
       if command != .login, command != .authenticate, command != .response {
         client = .rest
@@ -255,7 +255,7 @@ extension Dialogue {
     case .header: return advanceInHeader(byte, reader)
     case .literal:
       feed(byte, reader)
-      credential.literalLeft -= 1
+      advanceInLiteral(byte)
     case .afterString:
       closeValue(isWhole: true)
       credential.phase = byte == .carriageReturn ? .lineEnd : .gap
@@ -333,6 +333,21 @@ extension Dialogue {
     credential.literalLeft = header.count
     isLiteralAwaited = !header.isNonSynchronizing
     return .none
+  }
+
+  /// The literal of a recording may have been redacted: then the mark is all of it.
+  @inline(__always)
+  private func continuesMark(_ byte: UInt8) -> Bool {
+    let matched = Int(credential.markMatched)
+    guard readsRecording, matched > 0, matched < DialogueStep.mark.utf8CodeUnitCount else { return false }
+    return byte == DialogueStep.mark.utf8Start[matched]
+  }
+
+  private mutating func advanceInLiteral(_ byte: UInt8) {
+    let begins = credential.count == 1 && byte == DialogueStep.mark.utf8Start[0]
+    credential.markMatched = begins ? 1 : continuesMark(byte) ? credential.markMatched + 1 : 0
+    if credential.literalLeft > 0 { credential.literalLeft -= 1 }
+    if readsRecording, Int(credential.markMatched) == DialogueStep.mark.utf8CodeUnitCount { credential.literalLeft = 0 }
   }
 
   /// A byte of the argument, for who reads it.

@@ -48,6 +48,8 @@ struct Dialogue {
   }
 
   let mailProtocol: MailProtocol
+  /// The bytes are those of a recording: `<redacted>` may stand in place of a literal, however long that was.
+  let readsRecording: Bool
 
   // MARK: The client's side
 
@@ -122,10 +124,13 @@ struct Dialogue {
   /// What the server offers that cannot work where TLS is terminated; known until somebody logs in.
   var offered = OfferedMechanisms()
 
-  /// - Parameter isBehindStartTLS: the connection goes on under TLS; only a ManageSieve server greets again (RFC 5804
-  ///   section 2.2).
-  init(_ mailProtocol: MailProtocol, isBehindStartTLS: Bool = false) {
+  /// - Parameters:
+  ///   - isBehindStartTLS: the connection goes on under TLS; only a ManageSieve server greets again (RFC 5804 section
+  ///     2.2).
+  ///   - readsRecording: what is scanned may have been redacted already.
+  init(_ mailProtocol: MailProtocol, isBehindStartTLS: Bool = false, readsRecording: Bool = false) {
     self.mailProtocol = mailProtocol
+    self.readsRecording = readsRecording
     isGreeted = isBehindStartTLS
     mayBeTLS = !isBehindStartTLS
     if mailProtocol != .imap, !isBehindStartTLS || mailProtocol == .sieve { answers.push(.single) }
@@ -172,6 +177,11 @@ struct Dialogue {
   /// The authorization identity that was given with it: whose mailbox it is, if not the former's.
   func authorizationIdentity(_ memory: UnsafeMutablePointer<LoginMemory>) -> LoginIdentity {
     identity(subject.authorization, memory)
+  }
+
+  /// Whose mailbox it is.
+  func mailboxIdentity(_ memory: UnsafeMutablePointer<LoginMemory>) -> LoginIdentity {
+    identity(subject.authorization.state == .absent ? subject.authentication : subject.authorization, memory)
   }
 
   private func identity(
