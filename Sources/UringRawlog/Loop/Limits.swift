@@ -121,6 +121,9 @@ enum Limits {
   static let writeNowBytes = 64 << 10
   /// One session's share of `--log-memory`.
   static let sessionShareOfLogMemory = 8
+  /// What all sessions together may hold whose directory is not known before somebody logs in: clients that never do must
+  /// not keep others from being recorded.
+  static let awaitingShareOfLogMemory = 2
   /// The least `--log-memory`: one session's share must hold a block for each direction.
   static let logMemoryMinimum = 64 << 10
   /// Unused staging memory that is kept for the next block instead of being given back.

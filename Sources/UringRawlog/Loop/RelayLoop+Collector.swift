@@ -208,10 +208,9 @@ extension RelayLoop where R: ~Copyable {
     var unsent = (in: 0, out: 0)
     while let block = sessions[file: file].first {
       let header = block.header.pointee
-      let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
-      let sent = MergedLine.shares(inFirst: Int(header.written), of: bytes)
-      unsent.in += Int(header.relayed - header.relayedOut) - sent.in.relayed
-      unsent.out += Int(header.relayedOut) - sent.out.relayed
+      let sent = writtenShares(block)
+      unsent.in += header.relayed - header.relayedOut - sent.in.relayed
+      unsent.out += header.relayedOut - sent.out.relayed
       sessions[file: file].recorded += UInt64(sent.in.relayed)
       sessions[file: file].lineBytes += UInt64(sent.in.used)
       sessions[file: file.reverse].recorded += UInt64(sent.out.relayed)

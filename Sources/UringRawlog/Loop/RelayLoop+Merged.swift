@@ -78,7 +78,7 @@ extension RelayLoop where R: ~Copyable {
     block.room.copyMemory(from: bytes)
     block.header.pointee.used += Int32(bytes.count)
     guard isRelayed else { return true }
-    block.header.pointee.relayed += Int32(bytes.count)
+    block.header.pointee.relayed += bytes.count
     sessions[file: flow].position += UInt64(bytes.count)
     return true
   }
@@ -93,7 +93,7 @@ extension RelayLoop where R: ~Copyable {
     sessions[file: flow].line = nil
     sessions[file: flow].lineBytesShown = 0
     let held = Int(line.header.pointee.used)
-    let relayed = Int(line.header.pointee.relayed)
+    let relayed = line.header.pointee.relayed
     let stamp = clock.stamp(clock.now.epochMicroseconds)
     withUnsafeTemporaryAllocation(byteCount: MergedLine.mostHeaderBytes, alignment: 1) { header in
       let count = MergedLine.writeHeader(stamp, flow.direction, .piece, at: header.baseAddress!)
@@ -112,14 +112,12 @@ extension RelayLoop where R: ~Copyable {
 
   /// A block beside those that are staged; nil when there is none that large.
   private mutating func takeBlock(_ slot: Int, holding bytes: Int) -> BlockPool.Block? {
-    guard
-      let block = pool.take(BlockPool.sizeClass(holding: bytes), share: sessionShare - sessions[slot].stagingBytes)
-    else { return nil }
+    guard let block = pool.take(BlockPool.sizeClass(holding: bytes), share: share(of: slot)) else { return nil }
     guard block.room.count >= bytes else {
       pool.giveBack(block)
       return nil
     }
-    sessions[slot].stagingBytes += block.memoryBytes
+    noteTaken(block, by: slot)
     return block
   }
 
@@ -149,7 +147,7 @@ extension RelayLoop where R: ~Copyable {
       to += MergedLine.writeHeader(stamp, flow.direction, kind, at: to)
       if fromLine > 0, let line {
         // What the held bytes stand for counts with the first of them.
-        relayed += Int(line.header.pointee.relayed)
+        relayed += line.header.pointee.relayed
         line.header.pointee.relayed = 0
         to.copyMemory(from: line.bytes, byteCount: fromLine)
         to += fromLine
@@ -203,10 +201,10 @@ extension RelayLoop where R: ~Copyable {
 
   private mutating func noteStaged(_ flow: FlowIndex, _ block: BlockPool.Block, _ bytes: Int, relayed: Int) {
     block.header.pointee.used += Int32(truncatingIfNeeded: bytes)
-    block.header.pointee.relayed += Int32(truncatingIfNeeded: relayed)
+    block.header.pointee.relayed += relayed
     if flow.direction == .out {
       block.header.pointee.usedOut += Int32(truncatingIfNeeded: bytes)
-      block.header.pointee.relayedOut += Int32(truncatingIfNeeded: relayed)
+      block.header.pointee.relayedOut += relayed
     }
     sessions[file: file(of: flow)].stagedBytes += bytes
   }

@@ -176,8 +176,8 @@ struct SessionIndex: ~Copyable {
     if inFile.state == .failed || outFile.state == .failed { return "failed" }
     if hasGaps { return "lossy" }
     if session.isCollectorLost { return "lossy" }
-    if session.isEndedAtLogin { return "pre-login" }
     if inFile.isTruncated || outFile.isTruncated { return "truncated" }
+    if session.isEndedAtLogin { return "pre-login" }
     return "complete"
   }
 
