@@ -123,6 +123,10 @@ enum Limits {
   static let sessionShareOfLogMemory = 8
   /// The share of `--log-memory` that lines may take whose end has not come; beyond it they come in pieces.
   static let heldLinesShareOfLogMemory = 4
+
+  /// What all sessions together may hold whose directory is not known before somebody logs in: clients that never do must
+  /// not keep others from being recorded.
+  static let awaitingShareOfLogMemory = 2
   /// The least `--log-memory`: one session's share must hold a block for each direction.
   static let logMemoryMinimum = 64 << 10
   /// Unused staging memory that is kept for the next block instead of being given back.

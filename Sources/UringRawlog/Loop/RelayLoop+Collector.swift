@@ -291,10 +291,9 @@ extension RelayLoop where R: ~Copyable {
     var unsent = (in: 0, out: 0)
     while let block = sessions[file: file].first {
       let header = block.header.pointee
-      let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
-      let sent = noteCutBlock(file, header, bytes)
-      unsent.in += Int(header.relayed - header.relayedOut) - sent.in
-      unsent.out += Int(header.relayedOut) - sent.out
+      let sent = noteCutBlock(file, block)
+      unsent.in += header.relayed - header.relayedOut - sent.in
+      unsent.out += header.relayedOut - sent.out
       sessions[file: file].first = header.next
       giveBack(block, of: slot)
     }

@@ -76,6 +76,7 @@ extension RelayLoop where R: ~Copyable {
       assert(sessions[queue: flow].head < 0, "a span stayed behind")
       assert(!sessions[file: flow].isDirty, "a file stayed on the list of those to be flushed")
       assert(!sessions[file: flow].isWaiting, "a file stayed on the list of those that wait for memory")
+      assert(waitingEdits[flow.rawValue] == nil, "edits of a recording that waits for nothing")
     }
     if !isAbandoning { writeEnd(slot) }
     heap.remove(slot, in: &sessions)

@@ -81,7 +81,7 @@ extension RelayLoop where R: ~Copyable {
     block.room.copyMemory(from: bytes)
     block.header.pointee.used += Int32(bytes.count)
     guard isRelayed else { return true }
-    block.header.pointee.relayed += Int32(bytes.count)
+    block.header.pointee.relayed += bytes.count
     sessions[file: flow].position += UInt64(bytes.count)
     return true
   }
@@ -97,7 +97,7 @@ extension RelayLoop where R: ~Copyable {
     heldLineBytes -= line.memoryBytes
     sessions[file: flow].lineBytesShown = 0
     let held = Int(line.header.pointee.used)
-    let relayed = Int(line.header.pointee.relayed)
+    let relayed = line.header.pointee.relayed
     let stamp = clock.stamp(clock.now.epochMicroseconds)
     withUnsafeTemporaryAllocation(byteCount: MergedLine.mostHeaderBytes, alignment: 1) { header in
       let count = MergedLine.writeHeader(stamp, recorded(flow.direction), .piece, at: header.baseAddress!)
@@ -116,14 +116,12 @@ extension RelayLoop where R: ~Copyable {
 
   /// A block beside those that are staged; nil when there is none that large.
   private mutating func takeBlock(_ slot: Int, holding bytes: Int) -> BlockPool.Block? {
-    guard
-      let block = pool.take(BlockPool.sizeClass(holding: bytes), share: sessionShare - sessions[slot].stagingBytes)
-    else { return nil }
+    guard let block = pool.take(BlockPool.sizeClass(holding: bytes), share: share(of: slot)) else { return nil }
     guard block.room.count >= bytes else {
       pool.giveBack(block)
       return nil
     }
-    sessions[slot].stagingBytes += block.memoryBytes
+    noteTaken(block, by: slot)
     return block
   }
 
@@ -155,7 +153,7 @@ extension RelayLoop where R: ~Copyable {
       to += MergedLine.writeHeader(stamp, recorded(flow.direction), kind, at: to)
       if fromLine > 0, let line {
         // What the held bytes stand for counts with the first of them.
-        relayed += Int(line.header.pointee.relayed)
+        relayed += line.header.pointee.relayed
         line.header.pointee.relayed = 0
         to.copyMemory(from: line.bytes, byteCount: fromLine)
         to += fromLine
@@ -210,10 +208,10 @@ extension RelayLoop where R: ~Copyable {
 
   private mutating func noteStaged(_ flow: FlowIndex, _ block: BlockPool.Block, _ bytes: Int, relayed: Int) {
     block.header.pointee.used += Int32(truncatingIfNeeded: bytes)
-    block.header.pointee.relayed += Int32(truncatingIfNeeded: relayed)
+    block.header.pointee.relayed += relayed
     if flow.direction == .out {
       block.header.pointee.usedOut += Int32(truncatingIfNeeded: bytes)
-      block.header.pointee.relayedOut += Int32(truncatingIfNeeded: relayed)
+      block.header.pointee.relayedOut += relayed
     }
     sessions[file: file(of: flow)].stagedBytes += bytes
   }
@@ -225,17 +223,18 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// Counts what of a block was written whose rest will not be: the relayed bytes of each direction.
-  mutating func noteCutBlock(
-    _ file: FlowIndex, _ header: BlockPool.Header, _ bytes: UnsafeRawBufferPointer
-  ) -> (in: Int, out: Int) {
-    let shares = shares(inFirst: Int(header.written), of: bytes)
-    // Where something else is recorded than was relayed the text tells only roughly how much it stands for.
-    let relayedIn = min(shares.in.relayed, Int(header.relayed - header.relayedOut))
-    let relayedOut = min(shares.out.relayed, Int(header.relayedOut))
+  mutating func noteCutBlock(_ file: FlowIndex, _ block: BlockPool.Block) -> (in: Int, out: Int) {
+    let header = block.header.pointee
+    let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
+    let all = shares(inFirst: bytes.count, of: bytes)
+    let written = shares(inFirst: Int(header.written), of: bytes)
+    // Where something else is recorded than was relayed the text does not tell how much it stands for.
+    let relayedIn = all.in.relayed == header.relayed - header.relayedOut ? written.in.relayed : 0
+    let relayedOut = all.out.relayed == header.relayedOut ? written.out.relayed : 0
     sessions[file: file].recorded += UInt64(relayedIn)
-    sessions[file: file].lineBytes += UInt64(shares.in.used)
+    sessions[file: file].lineBytes += UInt64(written.in.used)
     sessions[file: file.reverse].recorded += UInt64(relayedOut)
-    sessions[file: file.reverse].lineBytes += UInt64(shares.out.used)
+    sessions[file: file.reverse].lineBytes += UInt64(written.out.used)
     return (in: relayedIn, out: relayedOut)
   }
 

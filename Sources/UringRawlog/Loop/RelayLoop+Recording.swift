@@ -20,6 +20,8 @@ extension RelayLoop where R: ~Copyable {
     }
     guard !needsUser else {
       sessions[slot].awaitsUser = true
+      // Most clients say little before they log in, and many may do so at a time.
+      for direction in 0..<2 { sessions[file: FlowIndex(rawValue: slot << 1 | direction)].sizeClass = 0 }
       writeStart(slot)
       return
     }
@@ -97,7 +99,10 @@ extension RelayLoop where R: ~Copyable {
   mutating func openingEnded(_ slot: Int) {
     let inFlow = FlowIndex(slot, .in)
     let outFlow = FlowIndex(slot, .out)
-    while sessions[file: inFlow].openError == EEXIST || sessions[file: outFlow].openError == EEXIST {
+    // Once the index has named the session, its name stays.
+    while !sessions[slot].isStartWritten,
+      sessions[file: inFlow].openError == EEXIST || sessions[file: outFlow].openError == EEXIST
+    {
       takeBack(inFlow)
       takeBack(outFlow)
       lastNumber += 1
@@ -105,20 +110,20 @@ extension RelayLoop where R: ~Copyable {
       openFiles(slot)
       guard sessions[slot].fileOperations == 0 else { return }
     }
-    let inError = sessions[file: inFlow].openError
-    let outError = sessions[file: outFlow].openError
     // A template's directory that does not exist says: do not record this one.
-    let isUnwanted = environment.directory < 0 && (inError == ENOENT || outError == ENOENT)
-    if isUnwanted { sessions[slot].isRecorded = false }
+    if environment.directory < 0, [inFlow, outFlow].contains(where: { hasNoDirectory($0) }) {
+      takeBack(inFlow)
+      takeBack(outFlow)
+      leaveUnrecorded(slot)
+      writeStart(slot)
+      return
+    }
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       guard sessions[file: flow].state == .opening else { continue }
       let file = file(of: flow)
       let error = sessions[file: file].openError
-      if isUnwanted {
-        takeBack(file)
-        stopRecording(flow, .none)
-      } else if error == 0 {
+      if error == 0 {
         sessions[file: flow].state = sessions[file: flow].isOver ? .ended : .open
         sessions[file: file].isOpen = true
         if sessions[file: file].mustFlush {
@@ -131,6 +136,11 @@ extension RelayLoop where R: ~Copyable {
       }
     }
     writeStart(slot)
+  }
+
+  /// Nothing by the name of a file's directory can be there, or it is no directory.
+  private func hasNoDirectory(_ file: FlowIndex) -> Bool {
+    [ENOENT, ENOTDIR, ENAMETOOLONG].contains(sessions[file: file].openError)
   }
 
   /// Removes a file that was made although its pair's other name is taken.
@@ -164,7 +174,7 @@ extension RelayLoop where R: ~Copyable {
       return
     }
     let end = start + UInt64(spans[span].count)
-    if sessions[file: flow].isDropping && !mayResume(flow) {
+    if sessions[file: flow].isDropping, !mayResume(flow) {
       drop(flow, to: end)
     } else if sharesFile {
       if !merge(flow, span: span, from: start) { memoryMissing(flow, for: end) }
@@ -193,7 +203,7 @@ extension RelayLoop where R: ~Copyable {
       let last = spans[span].memory.load(fromByteOffset: count - 1, as: UInt8.self)
       sessions[file: flow].encoder.atLineStart = last == UInt8(ascii: "\n")
       block.header.pointee.used &+= Int32(truncatingIfNeeded: count)
-      block.header.pointee.relayed &+= Int32(truncatingIfNeeded: count)
+      block.header.pointee.relayed &+= count
       sessions[file: flow].stagedBytes &+= count
       sessions[file: flow].position &+= UInt64(count)
       writeIfMuch(flow)
@@ -262,7 +272,7 @@ extension RelayLoop where R: ~Copyable {
       block.header.pointee.used += Int32(truncatingIfNeeded: result.produced)
       sessions[file: flow].stagedBytes += result.produced
       if isRelayed {
-        block.header.pointee.relayed += Int32(truncatingIfNeeded: result.consumed)
+        block.header.pointee.relayed += result.consumed
         sessions[file: flow].position += UInt64(result.consumed)
       }
       if result.isDone { return true }
@@ -285,19 +295,32 @@ extension RelayLoop where R: ~Copyable {
     {
       sizeClass += 1
     }
-    let share = sessionShare - sessions[slot].stagingBytes
-    guard let block = pool.take(max(Int(sizeClass), BlockPool.sizeClass(holding: bytes)), share: share) else {
-      return nil
-    }
+    let wanted = max(Int(sizeClass), BlockPool.sizeClass(holding: bytes))
+    guard let block = pool.take(wanted, share: share(of: slot)) else { return nil }
     sessions[file: flow].sizeClass = sizeClass
-    sessions[slot].stagingBytes += block.memoryBytes
+    noteTaken(block, by: slot)
     sessions[file: flow].isTailSealed = false
     sessions[file: flow].append(block)
     return block
   }
 
+  /// Staging memory that a session may still take.
+  @inline(__always)
+  func share(of slot: Int) -> Int {
+    let share = sessionShare - sessions[slot].stagingBytes
+    guard sessions[slot].awaitsUser else { return share }
+    return min(share, configuration.logMemoryBytes / Limits.awaitingShareOfLogMemory - awaitingBytes)
+  }
+
+  @inline(__always)
+  mutating func noteTaken(_ block: BlockPool.Block, by slot: Int) {
+    sessions[slot].stagingBytes += block.memoryBytes
+    if sessions[slot].awaitsUser { awaitingBytes += block.memoryBytes }
+  }
+
   mutating func giveBack(_ block: BlockPool.Block, of slot: Int) {
     sessions[slot].stagingBytes -= block.memoryBytes
+    if sessions[slot].awaitsUser { awaitingBytes -= block.memoryBytes }
     pool.giveBack(block)
     hasMemoryReturned = true
   }
@@ -342,11 +365,15 @@ extension RelayLoop where R: ~Copyable {
   /// Everything up to `end` that is not recorded yet is lost, and listed as a gap.
   mutating func drop(_ flow: FlowIndex, to received: UInt64) {
     sessions[file: flow].isDropping = true
+    sessions[file: flow].isDroppingCredential =
+      flow.direction == .in && sessions[flow.slot].isObserved && dialogues[flow.slot].isInCredential
     // What lies behind `--max-recording` was not to be recorded.
     let end = min(received, sessions[file: flow].limit)
     defer { if received > end { truncate(flow) } }
-    let offset = sessions[file: flow].position
+    // What is withheld will not be recorded either.
+    let offset = sessions[file: flow].position - UInt64(sessions[file: flow].withheld)
     guard end > offset else { return }
+    sessions[file: flow].withheld = 0
     sessions[file: flow].position = end
     sessions[file: flow].dropped += end - offset
     let place = sessions[file: flow].lastGap
@@ -359,11 +386,11 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
-  /// After a loss recording goes on when there is memory again, unless there were so many losses that it ended.
+  /// After a loss recording goes on when there is memory again, unless there were so many losses that it ended. A
+  /// credential that was lost in part is lost whole.
   mutating func mayResume(_ flow: FlowIndex) -> Bool {
-    guard (gaps[flow.slot]?.count ?? 0) < Limits.gapsPerSession,
-      pool.limit - pool.usedBytes >= Limits.blockBytes[0],
-      sessionShare - sessions[flow.slot].stagingBytes >= Limits.blockBytes[0]
+    guard !sessions[file: flow].isDroppingCredential, (gaps[flow.slot]?.count ?? 0) < Limits.gapsPerSession,
+      pool.limit - pool.usedBytes >= Limits.blockBytes[0], share(of: flow.slot) >= Limits.blockBytes[0]
     else { return false }
     sessions[file: flow].isDropping = false
     return true
@@ -377,7 +404,9 @@ extension RelayLoop where R: ~Copyable {
         _ = memoryWaiting.removeFirst()
         continue
       }
-      if recordWaiting(flow) {
+      let isRecorded = recordWaiting(flow)
+      keepEdits(flow)
+      if isRecorded {
         _ = memoryWaiting.removeFirst()
         endWaiting(flow)
       } else if pool.limit - pool.usedBytes < Limits.blockBytes[0] {
@@ -392,10 +421,10 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
-  /// Records what was received while the file waited; false when memory ran out again.
+  /// Records what was received while the file waited; false when memory ran out again. Edits that are left then are for
+  /// the caller to keep.
   mutating func recordWaiting(_ flow: FlowIndex) -> Bool {
     takeUpEdits(flow)
-    defer { if !edits.isEmpty { keepEdits(flow) } }
     var span = sessions[queue: flow].head
     var place = sessions[queue: flow].base
     while span >= 0, sessions[file: flow].isRecording {
@@ -407,7 +436,8 @@ extension RelayLoop where R: ~Copyable {
       place = end
       span = spans[span].next
     }
-    return true
+    guard !edits.isEmpty, sessions[file: flow].isRecording else { return true }
+    return stageEnd(flow)
   }
 
   private mutating func stage(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
@@ -417,6 +447,7 @@ extension RelayLoop where R: ~Copyable {
   mutating func endWaiting(_ flow: FlowIndex) {
     sessions[file: flow].isWaiting = false
     sessions[flow: flow].isHeld = false
+    if sessions[flow.slot].isEndedAtLogin { endIfComplete(flow) }
     release(flow)
     touch(flow.slot)
   }
@@ -430,8 +461,8 @@ extension RelayLoop where R: ~Copyable {
   }
 
   mutating func dropWaiting(_ flow: FlowIndex) {
-    drop(flow, to: sessions[flow: flow].received)
     if !waitingEdits.isEmpty { waitingEdits[flow.rawValue] = nil }
+    drop(flow, to: sessions[flow: flow].received)
     endWaiting(flow)
   }
 
@@ -623,7 +654,7 @@ extension RelayLoop where R: ~Copyable {
   /// The limit is reached: nothing more is added to the file; what is staged is still written.
   mutating func truncate(_ flow: FlowIndex) {
     sessions[file: flow].isOver = true
-    sessions[file: flow].isTruncated = sessions[file: flow].limit == configuration.maxRecordingBytes
+    sessions[file: flow].isTruncated = !sessions[file: flow].isLimitLogin
     if sessions[file: flow].state == .open { sessions[file: flow].state = .ended }
     if sharesFile { stageHeld(flow) }
     let file = file(of: flow)
@@ -636,13 +667,10 @@ extension RelayLoop where R: ~Copyable {
     let slot = flow.slot
     // What a short write left of a block counts as far as its bytes can be told.
     if let block = sessions[file: flow].first, block.header.pointee.written > 0 {
-      let header = block.header.pointee
-      let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
       if sharesFile {
-        _ = noteCutBlock(flow, header, bytes)
+        _ = noteCutBlock(flow, block)
       } else {
-        sessions[file: flow].recorded += UInt64(
-          encoder.relayedBytes(inFirst: Int(header.written), of: bytes, atLineStart: header.startsAtLineStart) ?? 0)
+        sessions[file: flow].recorded += UInt64(writtenBytes(block))
       }
     }
     if !sessions[slot].isFailureSaid {
@@ -657,6 +685,16 @@ extension RelayLoop where R: ~Copyable {
     }
     stopRecording(flow, .failed)
     if configuration.logError == .close { terminate(slot, .logError) }
+  }
+
+  /// Relayed bytes that the written part of a block holds. Where a text stands for some of the block's bytes, that cannot
+  /// be told.
+  private func writtenBytes(_ block: BlockPool.Block) -> Int {
+    let header = block.header.pointee
+    let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
+    let all = encoder.relayedBytes(inFirst: bytes.count, of: bytes, atLineStart: header.startsAtLineStart)
+    guard all == header.relayed else { return 0 }
+    return encoder.relayedBytes(inFirst: Int(header.written), of: bytes, atLineStart: header.startsAtLineStart) ?? 0
   }
 
   static func advice(_ error: Errno) -> String {
@@ -724,9 +762,9 @@ extension RelayLoop where R: ~Copyable {
       return false
     case .open, .ended:
       if sessions[file: flow].isWaiting { return false }
-      if flow.direction == .in, !finishDialogue(flow.slot) {
-        waitForMemory(flow)
-        return false
+      if flow.direction == .in {
+        finishDialogue(flow.slot)
+        if sessions[file: flow].isWaiting { return false }
       }
       if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
       return true

@@ -76,7 +76,7 @@ extension RelayLoop where R: ~Copyable {
       let span = Int32(truncatingIfNeeded: buffer)
       if sessions[slot].isObserved { observe(flow, span: span, from: place) }
       record(flow, span: span, from: place)
-      if sessions[slot].isEndedAtLogin { endIfComplete(flow) }
+      if sessions[slot].isEndedAtLogin { endRecording(slot) }
       place += UInt64(count)
       rest -= count
       guard rest > 0 else { break }

@@ -135,6 +135,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var firstDirty: Int32 = -1
   var lastDirty: Int32 = -1
   var dialogues: DialogueTable
+  /// Staging memory of sessions whose directory is known only when somebody has logged in.
+  var awaitingBytes = 0
   /// Who the last login of a session was for, as JSON, and whose mailbox it is where directories go by that.
   var users: [Int: [UInt8]] = [:]
   var mailboxes: [Int: [UInt8]] = [:]

@@ -31,17 +31,23 @@ struct RecordingFile {
   var isWaiting = false
   /// Relayed bytes are lost until there is memory again.
   var isDropping = false
+  /// And until the credential is over of which some was lost.
+  var isDroppingCredential = false
   /// Nothing more is added to it: `--max-recording` is reached, or with `--pre-login` somebody has logged in.
   var isOver = false
   /// The reason was `--max-recording`.
   var isTruncated = false
   /// The place in the stream where its recording ends at the latest.
   var limit = UInt64.max
+  /// The limit is where somebody has logged in (`--pre-login`), and not `--max-recording`.
+  var isLimitLogin = false
   /// The last block is being written, or has receive buffers behind it, and takes no more bytes.
   var isTailSealed = false
 
   /// The place in the stream up to which bytes were recorded, or given up.
   var position: UInt64 = 0
+  /// The last bytes before that are neither: it is not known yet whether they are of a credential.
+  var withheld: Int32 = 0
   /// Relayed bytes that the bytes on disk hold, and these bytes.
   var recorded: UInt64 = 0
   var fileBytes: UInt64 = 0

@@ -178,9 +178,9 @@ struct SessionIndex: ~Copyable {
     if outFile.state == .failed { return "failed" }
     if hasGaps { return "lossy" }
     if session.isCollectorLost { return "lossy" }
-    if session.isEndedAtLogin { return "pre-login" }
     if inFile.isTruncated { return "truncated" }
     if outFile.isTruncated { return "truncated" }
+    if session.isEndedAtLogin { return "pre-login" }
     return "complete"
   }
 
