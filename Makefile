@@ -1,12 +1,13 @@
 # `make demo` and `make test` do all the set-up that they need.
 
 SWIFT ?= swift
+SWIFTC ?= swiftc
 PYTHON ?= python3
 RELEASE = .build/release/uring-rawlog
 # The Swift runtime goes into the program: it runs where no Swift is installed.
 RELEASE_FLAGS = -c release --static-swift-stdlib
 
-.PHONY: all demo test unit-test end-to-end-test instructions bench bench-quick check format sanitize sim install clean
+.PHONY: all demo test unit-test end-to-end-test instructions bench bench-quick check format sanitize sim fuzz install clean
 
 all: build
 
@@ -66,6 +67,17 @@ sim:
 	scripts/install-dependencies build
 	SIMULATION_SEED=$(SEED) SIMULATION_SEEDS=$(SEEDS) $(SWIFT) test -c release --scratch-path .build-sim \
 	  -Xswiftc -enable-testing --disable-xctest --filter SimulationTests
+
+# What nobody would think of, for the scanners of mail dialogues; make fuzz FUZZ_SECONDS=3600
+FUZZ_SECONDS ?= 60
+FUZZER = .build/fuzz/dialogue
+fuzz:
+	scripts/install-dependencies build
+	mkdir -p .build/fuzz/corpus
+	$(SWIFTC) -swift-version 6 -O -use-ld=lld -sanitize=fuzzer,address -parse-as-library -module-name DialogueFuzz \
+	  -o $(FUZZER) Sources/UringRawlog/Mail/*.swift Tests/Fuzz/DialogueFuzz.swift
+	SWIFT_BACKTRACE=enable=no $(FUZZER) -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
+	  -dict=Tests/Fuzz/dialogue.dict -artifact_prefix=.build/fuzz/ .build/fuzz/corpus Tests/Fuzz/corpus
 
 PREFIX ?= /usr/local
 install: build

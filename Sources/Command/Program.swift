@@ -17,7 +17,8 @@ struct Program: ParsableCommand {
       """,
     version: "uring-rawlog \(programVersion)",
     subcommands: [
-      RelayCommand.self, CheckCommand.self, BenchCommand.self, RehearseCommand.self, SampleCapturesCommand.self,
+      RelayCommand.self, CheckCommand.self, ShowCommand.self, VerifyCommand.self, BenchCommand.self,
+      RehearseCommand.self, SampleCapturesCommand.self,
     ],
     defaultSubcommand: RelayCommand.self)
 
@@ -50,7 +51,7 @@ struct Program: ParsableCommand {
   /// Writes a message and exits. What is wrong with the command line ends in a pointer to the help.
   static func end(_ status: ExitStatus, _ message: String) -> Never {
     let command = CommandLine.arguments.dropFirst().first.map { $0 == "--bench" ? "bench" : $0 }
-    let help = command == "bench" ? "bench" : "relay"
+    let help = command.flatMap { ["bench", "show", "verify"].contains($0) ? $0 : nil } ?? "relay"
     end(status.rawValue, status == .usage ? "\(message); see 'uring-rawlog \(help) --help'" : message)
   }
 
@@ -73,7 +74,10 @@ struct Program: ParsableCommand {
       var name = String(argument.prefix { $0 != "=" })
       if argument.hasPrefix("-f") { name = "--filter" }
       guard name.hasPrefix("--"),
-        !["--listen", "--only", "--workload", "--timestamps", "--boundaries", "--ip-in-name"].contains(name)
+        ![
+          "--listen", "--only", "--proxy-from", "--workload", "--timestamps", "--boundaries", "--ip-in-name",
+          "--follow",
+        ].contains(name)
       else { continue }
       if !seen.insert(name).inserted { return name }
     }

@@ -16,6 +16,12 @@ public struct RelayConfiguration: Sendable {
     case back
   }
 
+  /// The form of the PROXY header that the server gets.
+  public enum ProxyVersion: String, Sendable, CaseIterable {
+    case v1
+    case v2
+  }
+
   /// What a full `--log-memory` does to the senders.
   public enum LogFull: String, Sendable, CaseIterable {
     case wait
@@ -67,6 +73,11 @@ public struct RelayConfiguration: Sendable {
   public var filter: Filter?
   /// Record only these clients; empty for everyone.
   public var only: [CIDR] = []
+  /// From where a PROXY header is required; everywhere else it is refused, unless both are empty.
+  public var proxyFrom: [CIDR] = []
+  public var proxyFromUnix = false
+  public var sendProxy: ProxyVersion?
+  public var handshakeNanoseconds: UInt64 = 10_000_000_000
   public var relay: Way = .auto
   public var flushNanoseconds: UInt64 = 100_000_000
   public var logMemoryBytes = 64 << 20
@@ -92,6 +103,8 @@ public struct RelayConfiguration: Sendable {
   var leavesUnrecorded: Bool {
     !only.isEmpty || filter != nil || directory.hasVariables || maxRecordingBytes < .max || preLogin
   }
+
+  var looksForProxy: Bool { proxyFromUnix || !proxyFrom.isEmpty }
 
   /// Credentials are left out of recordings.
   var redacts: Bool { mailProtocol != nil && !keepsSecrets }

@@ -27,8 +27,8 @@ import Testing
   private func isOfMessages(_ rehearsal: Rehearsal) -> Bool {
     switch rehearsal {
     case .messagePlain, .messageRecorded, .messageRecordedTimestamps: true
-    case .encoderPlain, .encoderTimestamps, .encoderBoth, .sessionPlain, .sessionRecorded,
-      .packetCaptured, .payloadCaptured:
+    case .encoderPlain, .encoderTimestamps, .encoderBoth, .scannerIMAP, .scannerPOP3, .scannerSMTP, .scannerLMTP,
+      .scannerSieve, .sessionPlain, .sessionRecorded, .packetCaptured, .payloadCaptured:
       false
     }
   }

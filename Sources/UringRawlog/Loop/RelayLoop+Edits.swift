@@ -4,6 +4,25 @@ import Glibc
 extension RelayLoop where R: ~Copyable {
   /// Records what of a span is not recorded yet, as its edits want it; false when staging memory ran out on the way.
   mutating func stageEdited(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
+    let end = start + UInt64(spans[span].count)
+    let isLast = end > sessions[file: flow].limit
+    guard stagePieces(flow, span: span, from: start) else { return false }
+    if isLast, sessions[file: flow].withheld > 0 {
+      // What comes is not recorded, and will not tell whether this was harmless.
+      edits.removeAll()
+      edits.mark(settling: Int(sessions[file: flow].withheld), at: sessions[file: flow].limit)
+      guard stagePieces(flow, span: span, from: start) else { return false }
+    }
+    if sessions[file: flow].encoder.insideChunk, spans[span].endsChunk || isLast { closeChunk(flow) }
+    let file = file(of: flow)
+    markDirty(file)
+    writeIfMuch(file)
+    if isLast { truncate(flow) }
+    return true
+  }
+
+  /// The same without what follows: bytes, texts and what is left out, in their order.
+  private mutating func stagePieces(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
     let spanEnd = start + UInt64(spans[span].count)
     let end = min(spanEnd, sessions[file: flow].limit)
     let stamp = clock.stamp(spans[span].stamp)
@@ -12,18 +31,16 @@ extension RelayLoop where R: ~Copyable {
       let place = sessions[file: flow].position
       edits.advance(to: place)
       let edit = edits.first
-      if let edit, edit.place <= place {
-        if let text = edits.firstText {
-          guard insert(flow, text, startsChunk: startsChunk, stamp) else { return false }
-          edits.noteInserted()
-          startsChunk = false
-          continue
-        }
-        guard place < end else { break }
-        omit(flow, Int(min(edit.place + edit.omitted, end) - place))
+      if let edit, edit.place <= place, edit.isUnsettled, place < end || end < spanEnd && edit.settled > 0 {
+        guard settle(flow, edit, startsChunk: startsChunk, stamp) else { return false }
+        if edit.textCount > 0 { startsChunk = false }
         continue
       }
-      guard place < end else { break }
+      guard place < end else { return true }
+      if let edit, edit.place <= place {
+        leaveOut(flow, Int(min(edit.place + edit.omitted, end) - place), isWithheld: edit.isWithheld)
+        continue
+      }
       let next = min(edit?.place ?? end, end)
       let bytes = UnsafeRawBufferPointer(start: spans[span].memory + Int(place - start), count: Int(next - place))
       let isStaged =
@@ -33,24 +50,30 @@ extension RelayLoop where R: ~Copyable {
       guard isStaged else { return false }
       startsChunk = false
     }
-    let isLast = spanEnd > end
-    if sessions[file: flow].encoder.insideChunk, spans[span].endsChunk || isLast { closeChunk(flow) }
-    let file = file(of: flow)
-    markDirty(file)
-    writeIfMuch(file)
-    if isLast { truncate(flow) }
-    return true
   }
 
   /// Records the edits behind the last byte of a direction; false without memory.
   mutating func stageEnd(_ flow: FlowIndex) -> Bool {
     let stamp = clock.stamp(clock.now.epochMicroseconds)
-    while let text = edits.firstText {
-      guard insert(flow, text, startsChunk: false, stamp) else { return false }
-      edits.noteInserted()
+    while let edit = edits.first, edit.isUnsettled {
+      guard settle(flow, edit, startsChunk: false, stamp) else { return false }
       edits.advance(to: sessions[file: flow].position)
     }
+    if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
     markDirty(file(of: flow))
+    return true
+  }
+
+  /// Records the text of the first edit; false without memory.
+  private mutating func settle(
+    _ flow: FlowIndex, _ edit: RecordingEdits.Edit, startsChunk: Bool, _ stamp: borrowing Encoder.Stamp
+  ) -> Bool {
+    if edit.textCount > 0, !insert(flow, edits.firstText, startsChunk: startsChunk, stamp) { return false }
+    edits.firstIsSettled()
+    if edit.isMark { sessions[flow.slot].redacted &+= 1 }
+    let settled = min(edit.settled, sessions[file: flow].withheld)
+    sessions[file: flow].withheld -= settled
+    noteCovered(flow, Int(settled))
     return true
   }
 
@@ -72,22 +95,34 @@ extension RelayLoop where R: ~Copyable {
     return encodePiece(flow, text, startsChunk: startsChunk, endsChunk: false, stamp, isRelayed: false)
   }
 
-  /// Relayed bytes for which something else stands in the recording, or stood before.
-  private mutating func omit(_ flow: FlowIndex, _ count: Int) {
+  /// Relayed bytes for which something else stands in the recording, or will.
+  private mutating func leaveOut(_ flow: FlowIndex, _ count: Int, isWithheld: Bool) {
     sessions[file: flow].position += UInt64(count)
-    let file = file(of: flow)
-    if let line = sessions[file: flow].line {
-      line.header.pointee.relayed += Int32(truncatingIfNeeded: count)
-    } else if let last = sessions[file: file].last, !sessions[file: file].isTailSealed {
-      last.header.pointee.relayed += Int32(truncatingIfNeeded: count)
-      if sharesFile, flow.direction == .out { last.header.pointee.relayedOut += Int32(truncatingIfNeeded: count) }
+    if isWithheld {
+      sessions[file: flow].withheld += Int32(count)
     } else {
-      sessions[file: flow].recorded += UInt64(count)
+      noteCovered(flow, count)
     }
   }
 
+  /// Relayed bytes for which a text stands count with the bytes that were recorded last.
+  private mutating func noteCovered(_ flow: FlowIndex, _ count: Int) {
+    guard count > 0 else { return }
+    let line = sessions[file: flow].line
+    let file = file(of: flow)
+    guard let block = line ?? sessions[file: file].last else {
+      sessions[file: flow].recorded += UInt64(count)
+      return
+    }
+    block.header.pointee.relayed += count
+    if line == nil, sharesFile, flow.direction == .out { block.header.pointee.relayedOut += count }
+  }
+
+  // MARK: Waiting for memory
+
   /// Edits that the recording has not come to wait with it for memory; those of bytes that are lost are lost with them.
   mutating func keepEdits(_ flow: FlowIndex) {
+    guard !edits.isEmpty else { return }
     if sessions[file: flow].isRecording, sessions[file: flow].isWaiting {
       if waitingEdits[flow.rawValue] == nil { waitingEdits[flow.rawValue] = WaitingEdits() }
       waitingEdits[flow.rawValue]!.edits.append(edits)
@@ -95,10 +130,10 @@ extension RelayLoop where R: ~Copyable {
     edits.removeAll()
   }
 
-  /// Takes the edits up again that waited with a recording.
+  /// Takes the edits up again that waited with a recording, in front of those that came since.
   mutating func takeUpEdits(_ flow: FlowIndex) {
     guard !waitingEdits.isEmpty, let waiting = waitingEdits.removeValue(forKey: flow.rawValue) else { return }
     swap(&edits, &waiting.edits)
-    edits.discard(before: sessions[file: flow].position)
+    edits.append(waiting.edits)
   }
 }

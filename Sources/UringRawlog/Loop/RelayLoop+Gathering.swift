@@ -31,6 +31,7 @@ extension RelayLoop where R: ~Copyable {
     gatheredBuffers -= Int(sessions[file: flow].gathered)
     sessions[file: flow].gathered = 0
     if !recordWaiting(flow) { memoryMissing(flow, for: end) }
+    keepEdits(flow)
     if !sessions[file: flow].hasUnwritten { removeDirty(flow) }
   }
 

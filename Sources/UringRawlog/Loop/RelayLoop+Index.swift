@@ -17,10 +17,10 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func writeEnd(_ slot: Int) {
     writeStart(slot)
-    let inFlow = FlowIndex(slot, configuration.recorded(.in))
+    let inFlow = FlowIndex(slot, recorded(.in))
     let outFlow = inFlow.reverse
     var gaps = gaps.isEmpty ? [] : gaps[slot] ?? []
-    for place in gaps.indices { gaps[place].direction = configuration.recorded(gaps[place].direction) }
+    for place in gaps.indices { gaps[place].direction = recorded(gaps[place].direction) }
     index.end(
       sessions[slot], in: sessions[flow: inFlow], out: sessions[flow: outFlow], inFile: sessions[file: inFlow],
       outFile: sessions[file: outFlow], gaps: gaps, names: indexNames(slot), fileName: fileName, clock: &clock)

@@ -16,10 +16,12 @@ extension RelayLoop where R: ~Copyable {
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       sessions[file: flow].limit = configuration.maxRecordingBytes
-      if configuration.isRecorded(flow.direction) { sessions[file: flow].state = .opening }
+      if isRecorded(flow.direction) { sessions[file: flow].state = .opening }
     }
-    guard !configuration.directory.needsUser else {
+    guard !needsUser else {
       sessions[slot].awaitsUser = true
+      // Most clients say little before they log in, and many may do so at a time.
+      for direction in 0..<2 { sessions[file: FlowIndex(rawValue: slot << 1 | direction)].sizeClass = 0 }
       writeStart(slot)
       return
     }
@@ -64,10 +66,10 @@ extension RelayLoop where R: ~Copyable {
       configuration.directory.append(
         to: &path, client: sessions[slot].client, time: sessions[slot].nameTime,
         listener: environment.listeners[Int(sessions[slot].listener)].given, localPort: sessions[slot].localPort,
-        user: configuration.directory.needsUser ? mailboxes[slot] ?? [] : [])
+        user: needsUser ? mailboxes[slot] ?? [] : [])
       path.append(UInt8(ascii: "/"))
     }
-    fileName.append(configuration.recorded(flow.direction), of: sessions[slot], to: &path)
+    fileName.append(recorded(flow.direction), of: sessions[slot], to: &path)
     path.append(0)
   }
 
@@ -80,10 +82,6 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func opened(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
-    guard configuration.collector == nil else {
-      collectorConnected(slot, completion)
-      return
-    }
     sessions[slot].fileOperations -= 1
     noteOpened(flow, completion.result)
     if sessions[slot].fileOperations == 0 { openingEnded(slot) }
@@ -101,7 +99,10 @@ extension RelayLoop where R: ~Copyable {
   mutating func openingEnded(_ slot: Int) {
     let inFlow = FlowIndex(slot, .in)
     let outFlow = FlowIndex(slot, .out)
-    while sessions[file: inFlow].openError == EEXIST || sessions[file: outFlow].openError == EEXIST {
+    // Once the index has named the session, its name stays.
+    while !sessions[slot].isStartWritten,
+      sessions[file: inFlow].openError == EEXIST || sessions[file: outFlow].openError == EEXIST
+    {
       takeBack(inFlow)
       takeBack(outFlow)
       lastNumber += 1
@@ -109,29 +110,37 @@ extension RelayLoop where R: ~Copyable {
       openFiles(slot)
       guard sessions[slot].fileOperations == 0 else { return }
     }
-    let inError = sessions[file: inFlow].openError
-    let outError = sessions[file: outFlow].openError
     // A template's directory that does not exist says: do not record this one.
-    let isUnwanted = environment.directory < 0 && (inError == ENOENT || outError == ENOENT)
-    if isUnwanted { sessions[slot].isRecorded = false }
+    if environment.directory < 0, [inFlow, outFlow].contains(where: { hasNoDirectory($0) }) {
+      takeBack(inFlow)
+      takeBack(outFlow)
+      leaveUnrecorded(slot)
+      writeStart(slot)
+      return
+    }
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       guard sessions[file: flow].state == .opening else { continue }
       let file = file(of: flow)
       let error = sessions[file: file].openError
-      if isUnwanted {
-        takeBack(file)
-        stopRecording(flow, .none)
-      } else if error == 0 {
+      if error == 0 {
         sessions[file: flow].state = sessions[file: flow].isOver ? .ended : .open
         sessions[file: file].isOpen = true
-        if sessions[file: file].mustFlush { write(file) }
+        if sessions[file: file].mustFlush {
+          write(file)
+          if sharesFile { showLines(file) }
+        }
       } else {
         if error == ENOENT { isDirectoryGone = true }
         recordingFailed(flow, "create", Errno(error))
       }
     }
     writeStart(slot)
+  }
+
+  /// Nothing by the name of a file's directory can be there, or it is no directory.
+  private func hasNoDirectory(_ file: FlowIndex) -> Bool {
+    [ENOENT, ENOTDIR, ENAMETOOLONG].contains(sessions[file: file].openError)
   }
 
   /// Removes a file that was made although its pair's other name is taken.
@@ -165,7 +174,7 @@ extension RelayLoop where R: ~Copyable {
       return
     }
     let end = start + UInt64(spans[span].count)
-    if sessions[file: flow].isDropping && !mayResume(flow) {
+    if sessions[file: flow].isDropping, !mayResume(flow) {
       drop(flow, to: end)
     } else if sharesFile {
       if !merge(flow, span: span, from: start) { memoryMissing(flow, for: end) }
@@ -194,7 +203,7 @@ extension RelayLoop where R: ~Copyable {
       let last = spans[span].memory.load(fromByteOffset: count - 1, as: UInt8.self)
       sessions[file: flow].encoder.atLineStart = last == UInt8(ascii: "\n")
       block.header.pointee.used &+= Int32(truncatingIfNeeded: count)
-      block.header.pointee.relayed &+= Int32(truncatingIfNeeded: count)
+      block.header.pointee.relayed &+= count
       sessions[file: flow].stagedBytes &+= count
       sessions[file: flow].position &+= UInt64(count)
       writeIfMuch(flow)
@@ -263,7 +272,7 @@ extension RelayLoop where R: ~Copyable {
       block.header.pointee.used += Int32(truncatingIfNeeded: result.produced)
       sessions[file: flow].stagedBytes += result.produced
       if isRelayed {
-        block.header.pointee.relayed += Int32(truncatingIfNeeded: result.consumed)
+        block.header.pointee.relayed += result.consumed
         sessions[file: flow].position += UInt64(result.consumed)
       }
       if result.isDone { return true }
@@ -286,19 +295,32 @@ extension RelayLoop where R: ~Copyable {
     {
       sizeClass += 1
     }
-    let share = sessionShare - sessions[slot].stagingBytes
-    guard let block = pool.take(max(Int(sizeClass), BlockPool.sizeClass(holding: bytes)), share: share) else {
-      return nil
-    }
+    let wanted = max(Int(sizeClass), BlockPool.sizeClass(holding: bytes))
+    guard let block = pool.take(wanted, share: share(of: slot)) else { return nil }
     sessions[file: flow].sizeClass = sizeClass
-    sessions[slot].stagingBytes += block.memoryBytes
+    noteTaken(block, by: slot)
     sessions[file: flow].isTailSealed = false
     sessions[file: flow].append(block)
     return block
   }
 
+  /// Staging memory that a session may still take.
+  @inline(__always)
+  func share(of slot: Int) -> Int {
+    let share = sessionShare - sessions[slot].stagingBytes
+    guard sessions[slot].awaitsUser else { return share }
+    return min(share, configuration.logMemoryBytes / Limits.awaitingShareOfLogMemory - awaitingBytes)
+  }
+
+  @inline(__always)
+  mutating func noteTaken(_ block: BlockPool.Block, by slot: Int) {
+    sessions[slot].stagingBytes += block.memoryBytes
+    if sessions[slot].awaitsUser { awaitingBytes += block.memoryBytes }
+  }
+
   mutating func giveBack(_ block: BlockPool.Block, of slot: Int) {
     sessions[slot].stagingBytes -= block.memoryBytes
+    if sessions[slot].awaitsUser { awaitingBytes -= block.memoryBytes }
     pool.giveBack(block)
     hasMemoryReturned = true
   }
@@ -343,15 +365,19 @@ extension RelayLoop where R: ~Copyable {
   /// Everything up to `end` that is not recorded yet is lost, and listed as a gap.
   mutating func drop(_ flow: FlowIndex, to received: UInt64) {
     sessions[file: flow].isDropping = true
+    sessions[file: flow].isDroppingCredential =
+      flow.direction == .in && sessions[flow.slot].isObserved && dialogues[flow.slot].isInCredential
     // What lies behind `--max-recording` was not to be recorded.
     let end = min(received, sessions[file: flow].limit)
     defer { if received > end { truncate(flow) } }
-    let offset = sessions[file: flow].position
+    // What is withheld will not be recorded either.
+    let offset = sessions[file: flow].position - UInt64(sessions[file: flow].withheld)
     guard end > offset else { return }
+    sessions[file: flow].withheld = 0
     sessions[file: flow].position = end
     sessions[file: flow].dropped += end - offset
     let place = sessions[file: flow].lastGap
-    if place >= 0, gaps[flow.slot]![Int(place)].offset + gaps[flow.slot]![Int(place)].bytes == offset {
+    if place >= 0, gaps[flow.slot]![Int(place)].end == offset {
       gaps[flow.slot]![Int(place)].bytes += end - offset
     } else {
       sessions[file: flow].lastGap = Int32(gaps[flow.slot]?.count ?? 0)
@@ -360,11 +386,11 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
-  /// After a loss recording goes on when there is memory again, unless there were so many losses that it ended.
+  /// After a loss recording goes on when there is memory again, unless there were so many losses that it ended. A
+  /// credential that was lost in part is lost whole.
   mutating func mayResume(_ flow: FlowIndex) -> Bool {
-    guard (gaps[flow.slot]?.count ?? 0) < Limits.gapsPerSession,
-      pool.limit - pool.usedBytes >= Limits.blockBytes[0],
-      sessionShare - sessions[flow.slot].stagingBytes >= Limits.blockBytes[0]
+    guard !sessions[file: flow].isDroppingCredential, (gaps[flow.slot]?.count ?? 0) < Limits.gapsPerSession,
+      pool.limit - pool.usedBytes >= Limits.blockBytes[0], share(of: flow.slot) >= Limits.blockBytes[0]
     else { return false }
     sessions[file: flow].isDropping = false
     return true
@@ -378,7 +404,9 @@ extension RelayLoop where R: ~Copyable {
         _ = memoryWaiting.removeFirst()
         continue
       }
-      if recordWaiting(flow) {
+      let isRecorded = recordWaiting(flow)
+      keepEdits(flow)
+      if isRecorded {
         _ = memoryWaiting.removeFirst()
         endWaiting(flow)
       } else if pool.limit - pool.usedBytes < Limits.blockBytes[0] {
@@ -393,10 +421,10 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
-  /// Records what was received while the file waited; false when memory ran out again.
+  /// Records what was received while the file waited; false when memory ran out again. Edits that are left then are for
+  /// the caller to keep.
   mutating func recordWaiting(_ flow: FlowIndex) -> Bool {
     takeUpEdits(flow)
-    defer { if !edits.isEmpty { keepEdits(flow) } }
     var span = sessions[queue: flow].head
     var place = sessions[queue: flow].base
     while span >= 0, sessions[file: flow].isRecording {
@@ -408,7 +436,8 @@ extension RelayLoop where R: ~Copyable {
       place = end
       span = spans[span].next
     }
-    return true
+    guard !edits.isEmpty, sessions[file: flow].isRecording else { return true }
+    return stageEnd(flow)
   }
 
   private mutating func stage(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
@@ -418,6 +447,7 @@ extension RelayLoop where R: ~Copyable {
   mutating func endWaiting(_ flow: FlowIndex) {
     sessions[file: flow].isWaiting = false
     sessions[flow: flow].isHeld = false
+    if sessions[flow.slot].isEndedAtLogin { endIfComplete(flow) }
     release(flow)
     touch(flow.slot)
   }
@@ -431,6 +461,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   mutating func dropWaiting(_ flow: FlowIndex) {
+    if !waitingEdits.isEmpty { waitingEdits[flow.rawValue] = nil }
     drop(flow, to: sessions[flow: flow].received)
     endWaiting(flow)
   }
@@ -623,8 +654,9 @@ extension RelayLoop where R: ~Copyable {
   /// The limit is reached: nothing more is added to the file; what is staged is still written.
   mutating func truncate(_ flow: FlowIndex) {
     sessions[file: flow].isOver = true
-    sessions[file: flow].isTruncated = sessions[file: flow].limit == configuration.maxRecordingBytes
+    sessions[file: flow].isTruncated = !sessions[file: flow].isLimitLogin
     if sessions[file: flow].state == .open { sessions[file: flow].state = .ended }
+    if sharesFile { stageHeld(flow) }
     let file = file(of: flow)
     sessions[file: file].mustFlush = true
     write(file)
@@ -635,17 +667,10 @@ extension RelayLoop where R: ~Copyable {
     let slot = flow.slot
     // What a short write left of a block counts as far as its bytes can be told.
     if let block = sessions[file: flow].first, block.header.pointee.written > 0 {
-      let header = block.header.pointee
-      let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
       if sharesFile {
-        let shares = shares(inFirst: Int(header.written), of: bytes)
-        sessions[file: flow].recorded += UInt64(shares.in.relayed)
-        sessions[file: flow].lineBytes += UInt64(shares.in.used)
-        sessions[file: flow.reverse].recorded += UInt64(shares.out.relayed)
-        sessions[file: flow.reverse].lineBytes += UInt64(shares.out.used)
+        _ = noteCutBlock(flow, block)
       } else {
-        sessions[file: flow].recorded += UInt64(
-          encoder.relayedBytes(inFirst: Int(header.written), of: bytes, atLineStart: header.startsAtLineStart) ?? 0)
+        sessions[file: flow].recorded += UInt64(writtenBytes(block))
       }
     }
     if !sessions[slot].isFailureSaid {
@@ -660,6 +685,16 @@ extension RelayLoop where R: ~Copyable {
     }
     stopRecording(flow, .failed)
     if configuration.logError == .close { terminate(slot, .logError) }
+  }
+
+  /// Relayed bytes that the written part of a block holds. Where a text stands for some of the block's bytes, that cannot
+  /// be told.
+  private func writtenBytes(_ block: BlockPool.Block) -> Int {
+    let header = block.header.pointee
+    let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
+    let all = encoder.relayedBytes(inFirst: bytes.count, of: bytes, atLineStart: header.startsAtLineStart)
+    guard all == header.relayed else { return 0 }
+    return encoder.relayedBytes(inFirst: Int(header.written), of: bytes, atLineStart: header.startsAtLineStart) ?? 0
   }
 
   static func advice(_ error: Errno) -> String {
@@ -686,8 +721,7 @@ extension RelayLoop where R: ~Copyable {
     gatheredBuffers -= Int(sessions[file: file].gathered)
     sessions[file: file].gathered = 0
     sessions[file: file].mustFlush = false
-    if sharesFile { cutTentative(file) }
-    closeFile(file)
+    if !cutTentative(file) { closeFile(file) }
     stopDirection(flow, state)
     if sharesFile, sessions[file: flow.reverse].state != .none { stopDirection(flow.reverse, state) }
   }
@@ -709,20 +743,18 @@ extension RelayLoop where R: ~Copyable {
   /// Whether the files of a session whose sockets are closed are all on disk; starts what is missing for that.
   mutating func finishFiles(_ slot: Int) -> Bool {
     if sessions[slot].awaitsUser { leaveUnrecorded(slot) }
+    if configuration.collector != nil { return finishCollected(slot) }
     let isInEnding = finishDirection(FlowIndex(slot, .in))
     let isOutEnding = finishDirection(FlowIndex(slot, .out))
     guard isInEnding, isOutEnding else { return false }
-    if sharesFile {
-      guard stageRest(slot) else { return false }
-      return configuration.collector == nil ? finishFile(FlowIndex(slot, .in)) : finishCollected(slot)
-    }
+    if sharesFile { return stageRest(slot) && finishFile(FlowIndex(slot, .in)) }
     let isInFinished = finishFile(FlowIndex(slot, .in))
     let isOutFinished = finishFile(FlowIndex(slot, .out))
     return isInFinished && isOutFinished
   }
 
   /// Whether all that a direction brought is staged.
-  private mutating func finishDirection(_ flow: FlowIndex) -> Bool {
+  mutating func finishDirection(_ flow: FlowIndex) -> Bool {
     switch sessions[file: flow].state {
     case .none, .failed:
       return true
@@ -730,9 +762,9 @@ extension RelayLoop where R: ~Copyable {
       return false
     case .open, .ended:
       if sessions[file: flow].isWaiting { return false }
-      if flow.direction == .in, !finishDialogue(flow.slot) {
-        waitForMemory(flow)
-        return false
+      if flow.direction == .in {
+        finishDialogue(flow.slot)
+        if sessions[file: flow].isWaiting { return false }
       }
       if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
       return true

@@ -67,6 +67,14 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   let names: [SessionIndex.Names]
   /// Both directions of a session go to one file, which is kept where the client's direction has its own otherwise.
   let sharesFile: Bool
+  // What of the configuration is asked for each session, since asking it copies it.
+  let isBackLegRecorded: Bool
+  let looksForProxy: Bool
+  let redacts: Bool
+  let needsUser: Bool
+  let directoryHasVariables: Bool
+  let recordsEverybody: Bool
+  let recordedDirections: (in: Bool, out: Bool)
   /// Recordings are the relayed bytes themselves, and may be written from the receive buffers; from so many on at once.
   let writesReceiveBuffers: Bool
   let gatheredWriteBytes: Int
@@ -110,13 +118,25 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// Spliced flows of which a poll completed in this turn.
   var readyFlows = 0
   var hasMemoryReturned = false
+  /// Memory of the lines whose end has not come, where both directions share a file; and the age, in nanoseconds, from
+  /// which on such a line goes along with any write.
+  var heldLineBytes = 0
+  let lineAge: UInt64
   /// When unused staging memory is given back, unless blocks are taken until then; 0 when there is none.
   var trimAt: UInt64 = 0
   var trimTakenBlocks = 0
   var collector = CollectorState()
+  /// Clients of which it is not known whether they send a PROXY header, and memory for the next one.
+  var proxies: [Int: ProxyMemory] = [:]
+  var proxyScratch = ProxyMemory()
+  /// What PROXY headers said, and those on their way to the server.
+  var proxied: [Int: ProxiedClient] = [:]
+  var proxyHeaders: [Int: ProxyOutgoing] = [:]
   var firstDirty: Int32 = -1
   var lastDirty: Int32 = -1
   var dialogues: DialogueTable
+  /// Staging memory of sessions whose directory is known only when somebody has logged in.
+  var awaitingBytes = 0
   /// Who the last login of a session was for, as JSON, and whose mailbox it is where directories go by that.
   var users: [Int: [UInt8]] = [:]
   var mailboxes: [Int: [UInt8]] = [:]
@@ -199,6 +219,13 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     fileName = FileName(
       processID: environment.processID, addressInName: configuration.addressInName, layout: configuration.layout)
     sharesFile = configuration.layout == .merged
+    isBackLegRecorded = configuration.leg == .back
+    looksForProxy = configuration.looksForProxy
+    redacts = configuration.redacts
+    needsUser = configuration.directory.needsUser
+    directoryHasVariables = configuration.directory.hasVariables
+    recordsEverybody = configuration.only.isEmpty
+    recordedDirections = (in: configuration.isRecorded(.in), out: configuration.isRecorded(.out))
     var serverPath = ""
     if case .unix(let path) = configuration.connect.target { serverPath = path }
     names = environment.listeners.map {
@@ -209,10 +236,21 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     sessionShare = configuration.logMemoryBytes / Limits.sessionShareOfLogMemory
     flushAge = configuration.flushNanoseconds / 4 * 3
     flushLateAge = configuration.flushNanoseconds / 8 * 7
+    lineAge = configuration.flushNanoseconds / 4
     flushAlongAge = configuration.flushNanoseconds / 2
     accepting = Array(repeating: .off, count: environment.listeners.count)
     batch = .allocate(capacity: Limits.completionsTaken)
-    vectors = .allocate(capacity: max(Limits.sendVectors, Limits.writeVectors))
+    // A write has the lines without an end behind its blocks.
+    vectors = .allocate(capacity: max(Limits.sendVectors, Limits.writeVectors + 1))
+  }
+
+  /// What a direction of the relay is called in recordings.
+  @inline(__always)
+  func recorded(_ direction: Direction) -> Direction { isBackLegRecorded ? direction.reverse : direction }
+
+  @inline(__always)
+  func isRecorded(_ direction: Direction) -> Bool {
+    direction == .in ? recordedDirections.in : recordedDirections.out
   }
 
   deinit {
@@ -290,7 +328,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     case .signal: signalled(completion)
     case .wake: woken()
     case .connect, .receiveClient, .receiveServer, .sendClient, .sendServer, .openIn, .openOut, .writeIn, .writeOut,
-      .pollIn, .pollOut, .pollCollector, .cancel:
+      .pollIn, .pollOut, .truncate, .connectCollector, .pollCollector, .cancel:
       guard sessions.isCurrent(completion.token) else {
         giveBack(completion, kind)
         return
@@ -312,6 +350,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       case .writeOut: written(FlowIndex(slot, .out), completion)
       case .pollIn: polled(FlowIndex(slot, .in), completion)
       case .pollOut: polled(FlowIndex(slot, .out), completion)
+      case .truncate: truncated(FlowIndex(slot, .in))
+      case .connectCollector: collectorConnected(slot, completion)
       case .pollCollector: collectorPolled(slot, completion)
       case .cancel: cancelled(slot, completion)
       case .accept, .cancelAccept, .close, .unlink, .indexWrite, .signal, .wake: break
@@ -391,7 +431,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if acceptPausedUntil > 0, !isDraining { next = min(next, acceptPausedUntil) }
     if !resting.isEmpty { next = min(next, restUntil) }
     if trimAt > 0 { next = min(next, trimAt) }
-    if !collector.waiting.isEmpty, !collector.isProbing { next = min(next, collector.retryAt) }
+    if !collector.waiting.isEmpty, collector.prober == nil { next = min(next, collector.retryAt) }
     if !starved.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
     if isDraining { next = min(next, exitDeadline > 0 ? exitDeadline : drainDeadline) }
     guard next < .max else { return nil }
@@ -451,8 +491,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     let now = clock.now.nanoseconds
     if now >= drainDeadline && exitDeadline == 0 {
       exitDeadline = now + Limits.exitNanoseconds
-      for slot in 0..<sessions.usedSlots where sessions[slot].phase == .connecting || sessions[slot].phase == .relaying
-      {
+      for slot in 0..<sessions.usedSlots {
         terminate(slot, .drain)
         touch(slot)
       }

@@ -5,12 +5,13 @@ struct BlockPool: ~Copyable {
   /// What a block says of itself; its bytes follow in the same piece of memory.
   struct Header {
     var next: Block?
-    /// Encoded bytes in it, and the relayed bytes that they record.
+    /// The relayed bytes that its encoded bytes record, or stand for: a credential may be of any length.
+    var relayed = 0
+    /// Encoded bytes in it.
     var used: Int32 = 0
-    var relayed: Int32 = 0
     /// How many of both are of the direction from the server, where both directions share a file.
     var usedOut: Int32 = 0
-    var relayedOut: Int32 = 0
+    var relayedOut = 0
     /// Bytes that fit.
     var capacity: Int32
     var sizeClass: UInt8
