@@ -32,7 +32,7 @@ import Testing
     for count in 0..<text.count {
       let cut = String(decoding: text[..<count], as: UTF8.self)
       guard cut.contains("\n") else {
-        #expect(try #require(throws: CaptureError.self) { try read(cut) }.kind == .foreign)
+        #expect(try #require(throws: StartError.self) { try read(cut) }.status == .dataError)
         continue
       }
       let index = try read(cut)
@@ -46,18 +46,18 @@ import Testing
     "total 0 5\na 1 2 3 whole",
   ])
   func wrongLines(line: String) throws {
-    let error = try #require(throws: CaptureError.self) { try read("uring-rawlog-idx 1\n\(line)\n") }
-    #expect(error.kind == .damaged && error.message.contains("line "))
+    let error = try #require(throws: StartError.self) { try read("uring-rawlog-idx 1\n\(line)\n") }
+    #expect(error.status == .dataError && error.message.contains("line "))
   }
 
   @Test(arguments: ["", "\n", "uring-rawlog-idx 2\n", "sessions\n", "uring-rawlog-idx 1"])
   func otherFiles(text: String) throws {
-    #expect(try #require(throws: CaptureError.self) { try read(text) }.kind == .foreign)
+    #expect(try #require(throws: StartError.self) { try read(text) }.message.contains("is no .idx file"))
   }
 
   @Test func aLineWithoutEnd() throws {
     let endless = String(repeating: "x", count: 3 << 20)
-    #expect(try #require(throws: CaptureError.self) { try read("uring-rawlog-idx 1\n\(endless)") }.kind == .damaged)
+    #expect(try #require(throws: StartError.self) { try read("uring-rawlog-idx 1\n\(endless)") }.message.contains("has no end"))
   }
 
   @Test func manyLines() throws {

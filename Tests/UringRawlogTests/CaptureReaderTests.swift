@@ -113,7 +113,7 @@ import Testing
     for count in 0..<Self.small.count {
       let cut = Array(Self.small[..<count])
       guard count >= starts[2] else {
-        #expect(throws: CaptureError.self) { try listing(cut) }
+        #expect(throws: StartError.self) { try listing(cut) }
         continue
       }
       let found = try listing(cut)
@@ -147,7 +147,7 @@ import Testing
 
   @Test func aCaptureThatGrows() throws {
     let source = CaptureInMemory(Array(Self.small[..<0]))
-    #expect(throws: CaptureError.self) { try CaptureReader(source) }
+    #expect(throws: StartError.self) { try CaptureReader(source) }
     let starts = try blockStarts(Self.small)
     source.bytes = Array(Self.small[..<starts[2]])
     let reader = try CaptureReader(source)
@@ -205,10 +205,10 @@ import Testing
       }
       let source = CaptureInMemory(bytes)
       var found = CaptureListing()
-      do throws(CaptureError) {
+      do throws(StartError) {
         try found.read(try CaptureReader(source))
       } catch {
-        #expect(!error.message.contains("\n") && error.kind != .unreadable)
+        #expect(!error.message.contains("\n") && error.status == .dataError)
       }
       for session in found.sessions {
         for mostPlaces in [0, 1000] as [UInt64] {
@@ -284,7 +284,7 @@ import Testing
       return Array(text.span)
     }
     let right = try listing(Self.small)
-    for length in [12, 16, 4096, CaptureReader.mostBlockBytes, 3 << 20] {
+    for length in [12, 16, 4096, Limits.captureBlockBytes, 3 << 20] {
       let bytes = Array(Self.small[..<starts[4]]) + block(length) + block(12) + Array(Self.small[starts[4]...])
       let found = try listing(bytes)
       #expect(found.packets == right.packets && found.tail == .complete && found.damageCount == 0)
@@ -295,8 +295,8 @@ import Testing
 
   // MARK: Files that are no captures
 
-  private func refusal(_ bytes: [UInt8]) throws -> CaptureError {
-    try #require(throws: CaptureError.self) { try CaptureReader(CaptureInMemory(bytes, "dir/a\u{1B}b")) }
+  private func refusal(_ bytes: [UInt8]) throws -> StartError {
+    try #require(throws: StartError.self) { try CaptureReader(CaptureInMemory(bytes, "a.pcapng")) }
   }
 
   private func section(_ application: String) -> [UInt8] {
@@ -310,47 +310,65 @@ import Testing
 
   @Test func foreignFiles() throws {
     let pcap = [UInt8]([0xD4, 0xC3, 0xB2, 0xA1]) + [UInt8](repeating: 0, count: 40)
-    for (bytes, kind, words) in [
-      ([], CaptureError.Kind.damaged, "is empty"), (Array("hello".utf8), .foreign, "no pcapng capture"),
-      (Array(String(repeating: "text\n", count: 50).utf8), .foreign, "no pcapng capture"),
-      (pcap, .foreign, "the older pcap format"),
-      ([0x28, 0xB5, 0x2F, 0xFD] + [UInt8](repeating: 7, count: 40), .foreign, "compressed (zstd)"),
-      (section("Dumpcap (Wireshark) 4.0\u{1B}[2J"), .foreign, "written by 'Dumpcap (Wireshark) 4.0\\x1b[2J'"),
-      (section(""), .foreign, "written by another program"),
-      (section("uring-rawlogger 1"), .foreign, "written by 'uring-rawlogger 1'"),
-      (Array(Self.small[..<30]), .damaged, "ends within its first blocks"),
-    ] as [([UInt8], CaptureError.Kind, String)] {
+    for (bytes, words) in [
+      ([], "is empty"), (Array("hello".utf8), "no pcapng capture"),
+      (Array(String(repeating: "text\n", count: 50).utf8), "no pcapng capture"), (pcap, "the older pcap format"),
+      ([0x28, 0xB5, 0x2F, 0xFD] + [UInt8](repeating: 7, count: 40), "compressed (zstd)"),
+      (section("Dumpcap (Wireshark) 4.0\u{1B}[2J"), "written by 'Dumpcap (Wireshark) 4.0\\x1b[2J'"),
+      (section(""), "written by another program"), (section("uring-rawlogger 1"), "written by 'uring-rawlogger 1'"),
+      (Array(Self.small[..<30]), "ends within its first blocks"),
+    ] as [([UInt8], String)] {
       let error = try refusal(bytes)
-      #expect(error.kind == kind && error.message.contains(words), "\(error.message)")
-      #expect(error.message.hasPrefix("'dir/a\\x1bb' ") && !error.message.contains("\u{1B}"))
+      #expect(error.status == .dataError && error.message.contains(words), "\(error.message)")
+      #expect(error.message.hasPrefix("'a.pcapng' ") && !error.message.contains("\u{1B}"))
     }
+  }
+
+  @Test func longTextsAreCutBetweenCharacters() throws {
+    var section = CaptureSection(
+      application: "uring-rawlog 1", operatingSystem: "", hardware: "", comment: "",
+      interfaceName: String(repeating: "ä", count: 5000), interfaceDescription: String(repeating: "x", count: 4097))
+    var bytes = Bytes()
+    section.append(to: &bytes)
+    #expect(try CaptureReader(CaptureInMemory(Array(bytes.span))).section.interfaceName.utf8.count == 4096)
+    section.interfaceName = "x" + section.interfaceName
+    bytes.removeAll()
+    section.append(to: &bytes)
+    let found = try CaptureReader(CaptureInMemory(Array(bytes.span))).section
+    #expect(found.interfaceName == "x" + String(repeating: "ä", count: 2047))
+    #expect(found.interfaceDescription == String(repeating: "x", count: 4096) && found.comment.isEmpty)
   }
 
   @Test func theOtherByteOrder() throws {
     var bytes = section("uring-rawlog 1")
     bytes[8..<12].reverse()
+    #expect(try refusal(bytes).message.contains("other byte order"))
+    // Its length is of that order too.
     bytes[4..<8].reverse()
-    let error = try refusal(bytes)
-    #expect(error.kind == .damaged || error.message.contains("other byte order"))
+    #expect(try refusal(bytes).message.contains("other byte order"))
   }
 
   @Test func blocksThatCannotBe() throws {
     let starts = try blockStarts(Self.small)
-    for (place, value) in [(4, 13), (4, 8), (4, CaptureReader.mostBlockBytes + 4), (4, Int(UInt32.max))] {
+    for (place, value) in [(4, 13), (4, 8), (4, Limits.captureBlockBytes + 4), (4, Int(UInt32.max))] {
       var bytes = Self.small
       withUnsafeBytes(of: UInt32(value)) { for byte in 0..<4 { bytes[starts[4] + place + byte] = $0[byte] } }
-      let error = try #require(throws: CaptureError.self) { try listing(bytes) }
-      #expect(error.kind == .damaged && error.message.contains("damaged at byte \(starts[4])"), "\(error.message)")
+      let error = try #require(throws: StartError.self) { try listing(bytes) }
+      #expect(error.status == .dataError && error.message.contains("damaged at byte \(starts[4])"), "\(error.message)")
     }
     var bytes = Self.small
     bytes[starts[5] - 4] ^= 4
-    #expect(try #require(throws: CaptureError.self) { try listing(bytes) }.message.contains("two different lengths"))
+    #expect(try #require(throws: StartError.self) { try listing(bytes) }.message.contains("two different lengths"))
+  }
+
+  private func open(_ path: String) throws(StartError) -> CaptureFile {
+    CaptureFile(try RecordingFiles.open(path, followsLinks: false))
   }
 
   @Test func filesThatAreNotThere() throws {
     let directory = try TemporaryDirectory()
     for path in [directory.path, directory.path + "/none.pcapng", "/dev/null"] {
-      #expect(try #require(throws: CaptureError.self) { try CaptureFile(path) }.kind == .unreadable)
+      #expect(try #require(throws: StartError.self) { try open(path) }.status == .noInput)
     }
   }
 
@@ -358,7 +376,7 @@ import Testing
     let directory = try TemporaryDirectory()
     let sample = CaptureSample(sessions: 6, seed: 2, rotateBytes: 20_000)
     #expect(try sample.write(to: directory.path) == "6 sessions in \(sample.captures.count) captures")
-    let source = try CaptureFile("\(directory.path)/20260131-080000.4711.1.pcapng")
+    let source = try open("\(directory.path)/20260131-080000.4711.1.pcapng")
     var found = CaptureListing()
     try found.read(try CaptureReader(source))
     #expect(found.tail == .complete && found.packets > 0)

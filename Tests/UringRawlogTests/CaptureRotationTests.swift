@@ -61,13 +61,13 @@ import Testing
     var rotation = CaptureRotation()
     #expect(rotation.want(1, position: 0, packets: 0, now: 0) == .create)
     rotation.failed(now: 5)
-    let again = 5 + CaptureRotation.retryNanoseconds
+    let again = 5 + Limits.captureRetryNanoseconds
     #expect(rotation.want(1, position: 0, packets: 0, now: again - 1) == .refuse)
     #expect(rotation.want(1, position: 0, packets: 0, now: again) == .create)
     rotation.created()
     rotation.failed(now: 2 * again)
     rotation.created()
-    #expect(rotation.phase == .failed(until: 2 * again + CaptureRotation.retryNanoseconds), "a late answer is none")
+    #expect(rotation.phase == .failed(until: 2 * again + Limits.captureRetryNanoseconds), "a late answer is none")
     #expect(rotation.tick(position: 0, packets: 9, now: .max) == nil)
   }
 

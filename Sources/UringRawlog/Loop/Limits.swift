@@ -142,6 +142,24 @@ enum Limits {
   /// How long a failed write of the index rests before it is tried again.
   static let indexRetryNanoseconds: UInt64 = 500_000_000
 
+  // MARK: Captures
+
+  /// The longest text in front of a capture: what listeners are called, all together.
+  static let captureTextBytes = 4096
+  /// How long no other capture is tried when one could not be created or written.
+  static let captureRetryNanoseconds: UInt64 = 1_000_000_000
+  /// The longest block of a capture that is read; the longest that is written is one of a packet with an end record.
+  static let captureBlockBytes = 256 << 10
+  /// What is in memory of a capture that is being read.
+  static let captureWindowBytes = 1 << 20
+  /// Places of a session's blocks that are kept, 8 MiB; a capture with more of one session is read block by block.
+  static let capturePlaces: UInt64 = 1 << 20
+  /// What is wrong with a capture is listed up to so much of it, and counted beyond.
+  static let captureDamages = 100
+  /// A file that was written to so short a time ago is taken as being written, and not deleted: its recorder may not have
+  /// locked it yet.
+  static let retentionGraceNanoseconds: Int64 = 5_000_000_000
+
   // MARK: Reading recordings
 
   /// The longest piece of a line that is shown at once; a longer line is shown in pieces.
@@ -214,6 +232,12 @@ enum Limits {
     precondition(collectorEndNanoseconds < exitNanoseconds, "the end waits for the collector like for a disk")
 
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
+    precondition(
+      CapturedConversation.mostEndBytes <= captureBlockBytes && captureBlockBytes <= captureWindowBytes,
+      "every block that is written can be read")
+    precondition(
+      CapturedConversation.mostEndBytes <= blockBytes[blockBytes.count - 1] - MemoryLayout<BlockPool.Header>.stride,
+      "the last packet of a session fits a block of staging memory")
     precondition(pieceBytes + 4096 <= windowBytes, "what must be seen behind a piece fits the window")
     precondition(indexLineBytes >= 128 * gapsPerSession, "an index line with all gaps can be read")
     precondition(ProxyHeader.tlsBytesMaximum >= 2048, "a certificate of a client fits a PROXY header")

@@ -7,14 +7,12 @@ struct CaptureIndexReader {
   private(set) var captureBytes: UInt64?
   private var lines: UInt64 = 0
 
-  private static let windowBytes = 1 << 20
-
   /// - Parameter id: only entries of this session; nil for all.
-  /// - Throws: `unreadable`; `foreign` when it is no such file; `damaged` with the line that is wrong. A last line without
+  /// - Throws: 66 when it cannot be read; 65 when it is no such file, or with the line that is wrong. A last line without
   ///   a line feed is what a crash left, and not wrong.
-  init(_ source: any CaptureSource, only id: String? = nil) throws(CaptureError) {
+  init(_ source: any CaptureSource, only id: String? = nil) throws(StartError) {
     let wanted = id.map { Array("\($0) ".utf8) }
-    let window = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.windowBytes, alignment: 16)
+    let window = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.captureWindowBytes, alignment: 16)
     defer { window.deallocate() }
     var (end, place) = (0, UInt64(0))
     while true {
@@ -35,7 +33,7 @@ struct CaptureIndexReader {
     guard lines > 0 else { throw Self.notIndex(source.path) }
   }
 
-  private mutating func take(_ line: UnsafeRawBufferPointer, _ wanted: [UInt8]?, _ path: String) throws(CaptureError) {
+  private mutating func take(_ line: UnsafeRawBufferPointer, _ wanted: [UInt8]?, _ path: String) throws(StartError) {
     lines += 1
     guard lines > 1 else {
       let heading = UnsafeRawBufferPointer(
@@ -63,12 +61,11 @@ struct CaptureIndexReader {
 
   private static let totalWord = Array("total ".utf8)
 
-  private func wrong(_ path: String, _ words: String) -> CaptureError {
-    CaptureError(
-      .damaged, "'\(path.escapedForMessage)' is damaged in line \(lines): \(words); read the capture without it")
+  private func wrong(_ path: String, _ words: String) -> StartError {
+    StartError(.dataError, "'\(path)' is damaged in line \(lines): \(words); read the capture without it")
   }
 
-  private static func notIndex(_ path: String) -> CaptureError {
-    CaptureError(.foreign, "'\(path.escapedForMessage)' is no .idx file of uring-rawlog; read the capture without it")
+  private static func notIndex(_ path: String) -> StartError {
+    StartError(.dataError, "'\(path)' is no .idx file of uring-rawlog; read the capture without it")
   }
 }

@@ -12,16 +12,14 @@ struct CaptureListing {
   /// Where the reading of a capture that may grow came to.
   private(set) var place: UInt64 = 0
 
-  static let mostDamages = 100
-
   /// Packets of the section.
   private var sectionPackets: UInt64 = 0
   /// Where the sessions of the section are in `sessions`, by their numbers.
   private var places: [UInt64: Int] = [:]
   private var tracks: [SequenceTrack] = []
 
-  /// - Throws: `damaged` where nothing more can be read; what was found before is kept.
-  mutating func read(_ reader: CaptureReader) throws(CaptureError) {
+  /// - Throws: 65 where nothing more can be read, 66; what was found before is kept.
+  mutating func read(_ reader: CaptureReader) throws(StartError) {
     defer {
       tail = reader.tail
       place = reader.place
@@ -45,7 +43,7 @@ struct CaptureListing {
 
   private mutating func note(_ damage: CaptureDamage) {
     damageCount += 1
-    if damages.count < Self.mostDamages { damages.append(damage) }
+    if damages.count < Limits.captureDamages { damages.append(damage) }
   }
 
   private mutating func take(_ packet: CapturedPacket, section: UInt64) {

@@ -22,9 +22,6 @@ final class CaptureReader {
     case cut(at: UInt64)
   }
 
-  /// No block of ours is longer.
-  static let mostBlockBytes = 256 << 10
-  private static let windowBytes = 1 << 20
   /// What is read at first after a jump; it doubles while reading goes straight on.
   private static let leastReadBytes = 4 << 10
 
@@ -33,7 +30,7 @@ final class CaptureReader {
   private(set) var section: CaptureSection
   /// What `next` found when it last gave nil.
   private(set) var tail = Tail.unfinished
-  private let window = UnsafeMutableRawBufferPointer.allocate(byteCount: windowBytes, alignment: 16)
+  private let window = UnsafeMutableRawBufferPointer.allocate(byteCount: Limits.captureWindowBytes, alignment: 16)
   private var start = 0
   private var end = 0
   /// Where in the capture the window's first byte that was not used lies.
@@ -46,9 +43,8 @@ final class CaptureReader {
   /// The block that was given, dropped at the next call.
   private var usedBytes = 0
 
-  /// - Throws: `foreign` when this is no capture of ours, `damaged` when it is cut within its first blocks,
-  ///   `unreadable`.
-  init(_ source: any CaptureSource) throws(CaptureError) {
+  /// - Throws: 65 when this is no capture of ours, or is cut within its first blocks; 66 when it cannot be read.
+  init(_ source: any CaptureSource) throws(StartError) {
     self.source = source
     section = CaptureSection(
       application: "", operatingSystem: "", hardware: "", comment: "", interfaceName: "", interfaceDescription: "")
@@ -57,16 +53,17 @@ final class CaptureReader {
 
   deinit { window.deallocate() }
 
-  private func readBeginning() throws(CaptureError) {
+  private func readBeginning() throws(StartError) {
     guard try fill(PcapngFormat.leastBlockBytes) else {
       let isEmpty = end == start
-      throw CaptureError(
-        isEmpty ? .damaged : .foreign,
+      throw StartError(
+        .dataError,
         isEmpty
           ? "\(shown) is empty: nothing was recorded yet, or it was not written before a crash"
           : "\(shown) is no pcapng capture; name one that uring-rawlog wrote")
     }
     guard bytes.number(at: 0, as: UInt32.self) == PcapngFormat.section else { throw notPcapng() }
+    try checkByteOrder()
     guard let block = try wholeBlock() else { throw cutAtBeginning() }
     try readSection(block, isFirst: true)
     drop(block.count)
@@ -83,9 +80,9 @@ final class CaptureReader {
   /// The next packet, or what is to be said about one; nil at the end, of which `tail` tells more. More may have been
   /// written when it is called again.
   ///
-  /// - Throws: `damaged` where a block cannot be told from the next: nothing more can be read. `foreign` where a section
-  ///   of another program begins. `unreadable`.
-  func next() throws(CaptureError) -> Step? {
+  /// - Throws: 65 where a block cannot be told from the next, or a section of another program begins: nothing more can be
+  ///   read. 66 when the capture cannot be read.
+  func next() throws(StartError) -> Step? {
     drop(usedBytes)
     usedBytes = 0
     while true {
@@ -123,11 +120,11 @@ final class CaptureReader {
   /// The packet whose block begins at a place.
   ///
   /// - Parameter section: where the section begins that it lies in.
-  /// - Throws: also `damaged` when there is none.
-  func packet(at place: UInt64, section: UInt64) throws(CaptureError) -> CapturedPacket {
+  /// - Throws: also 65 when there is none.
+  func packet(at place: UInt64, section: UInt64) throws(StartError) -> CapturedPacket {
     seek(place, section: section)
     guard case .packet(let packet)? = try next(), packet.block == place else {
-      throw CaptureError(.damaged, "\(shown) has no packet of uring-rawlog at byte \(place); read it without its .idx")
+      throw StartError(.dataError, "\(shown) has no packet of uring-rawlog at byte \(place); read it without its .idx")
     }
     return packet
   }
@@ -155,7 +152,7 @@ final class CaptureReader {
   }
 
   /// A block that is known, all of it; blocks of unknown kinds and any length are passed over.
-  private func nextBlock() throws(CaptureError) -> UnsafeRawBufferPointer? {
+  private func nextBlock() throws(StartError) -> UnsafeRawBufferPointer? {
     while true {
       guard try fill(PcapngFormat.leastBlockBytes) else {
         tail = end > start ? .cut(at: place) : endsWithStatistics ? .complete : .unfinished
@@ -168,6 +165,7 @@ final class CaptureReader {
         tail = .cut(at: place)
         return nil
       }
+      if type == PcapngFormat.section { try checkByteOrder() }
       switch type {
       case PcapngFormat.section, PcapngFormat.interface, PcapngFormat.packet, PcapngFormat.statistics:
         guard let block = try wholeBlock() else {
@@ -189,9 +187,9 @@ final class CaptureReader {
   }
 
   /// The block that begins here; nil when the file ends before it does.
-  private func wholeBlock() throws(CaptureError) -> UnsafeRawBufferPointer? {
+  private func wholeBlock() throws(StartError) -> UnsafeRawBufferPointer? {
     let length = Int(bytes.number(at: 4, as: UInt32.self))
-    guard length >= PcapngFormat.leastBlockBytes, length & 3 == 0, length <= Self.mostBlockBytes else {
+    guard length >= PcapngFormat.leastBlockBytes, length & 3 == 0, length <= Limits.captureBlockBytes else {
       throw damaged("a block of \(length) bytes begins there")
     }
     guard try fill(length) else { return nil }
@@ -202,17 +200,20 @@ final class CaptureReader {
     return block
   }
 
-  private func readSection(_ block: UnsafeRawBufferPointer, isFirst: Bool) throws(CaptureError) {
+  /// Of the section that begins here; even the length of its first block depends on it.
+  private func checkByteOrder() throws(StartError) {
+    let magic = bytes.number(at: 8, as: UInt32.self)
+    guard magic != PcapngFormat.byteOrderMagic else { return }
+    guard magic == PcapngFormat.byteOrderMagic.byteSwapped else { throw notPcapng() }
+    throw StartError(
+      .dataError, "\(shown) was written on a machine of the other byte order; read it there, or with Wireshark")
+  }
+
+  private func readSection(_ block: UnsafeRawBufferPointer, isFirst: Bool) throws(StartError) {
     let wanted = "name a capture that uring-rawlog wrote, or open this one with Wireshark"
     guard block.count >= 28 else { throw damaged("its section header has \(block.count) bytes") }
-    let magic = block.number(at: 8, as: UInt32.self)
-    guard magic == PcapngFormat.byteOrderMagic else {
-      guard magic == PcapngFormat.byteOrderMagic.byteSwapped else { throw notPcapng() }
-      throw CaptureError(
-        .foreign, "\(shown) was written on a machine of the other byte order; read it there, or with Wireshark")
-    }
     let version = block.number(at: 12, as: UInt16.self)
-    guard version == 1 else { throw CaptureError(.foreign, "\(shown) is of pcapng version \(version); \(wanted)") }
+    guard version == 1 else { throw StartError(.dataError, "\(shown) is of pcapng version \(version); \(wanted)") }
     var found = section
     var list = OptionList(UnsafeRawBufferPointer(rebasing: block[24..<block.count - 4]))
     while let option = list.next() {
@@ -226,7 +227,7 @@ final class CaptureReader {
     }
     guard found.application.split(separator: " ").first == Substring(CaptureSection.applicationName) else {
       let writer = found.application.isEmpty ? "another program" : "'\(found.application.escapedForMessage)'"
-      throw CaptureError(.foreign, "\(shown) was written by \(writer); \(wanted)")
+      throw StartError(.dataError, "\(shown) was written by \(writer); \(wanted)")
     }
     if isFirst { section = found }
     sectionPlace = place
@@ -234,7 +235,7 @@ final class CaptureReader {
     endsWithStatistics = false
   }
 
-  private func readInterface(_ block: UnsafeRawBufferPointer) throws(CaptureError) {
+  private func readInterface(_ block: UnsafeRawBufferPointer) throws(StartError) {
     guard block.count >= 20, block.number(at: 8, as: UInt16.self) == PcapngFormat.linkTypeRaw, !hasInterface else {
       throw damaged("the interface there is not as uring-rawlog writes it")
     }
@@ -275,7 +276,7 @@ final class CaptureReader {
   /// Reads on until so many bytes are there.
   ///
   /// - Returns: false when the capture has no more.
-  private func fill(_ count: Int) throws(CaptureError) -> Bool {
+  private func fill(_ count: Int) throws(StartError) -> Bool {
     guard end - start < count else { return true }
     if start > 0 {
       window.baseAddress!.copyMemory(from: window.baseAddress! + start, byteCount: end - start)
@@ -291,23 +292,23 @@ final class CaptureReader {
 
   // MARK: Words
 
-  private var shown: String { "'\(source.path.escapedForMessage)'" }
+  private var shown: String { "'\(source.path)'" }
 
-  private func damaged(_ words: String) -> CaptureError {
-    CaptureError(.damaged, "\(shown) is damaged at byte \(place): \(words); what is before that can be read")
+  private func damaged(_ words: String) -> StartError {
+    StartError(.dataError, "\(shown) is damaged at byte \(place): \(words); what is before that can be read")
   }
 
-  private func cutAtBeginning() -> CaptureError {
-    CaptureError(.damaged, "\(shown) ends within its first blocks: it was not written further before a crash")
+  private func cutAtBeginning() -> StartError {
+    StartError(.dataError, "\(shown) ends within its first blocks: it was not written further before a crash")
   }
 
-  private func notPcapng() -> CaptureError {
+  private func notPcapng() -> StartError {
     let kind: String
     switch bytes.number(at: 0, as: UInt32.self) {
     case 0xA1B2_C3D4, 0xD4C3_B2A1, 0xA1B2_3C4D, 0x4D3C_B2A1: kind = "a capture of the older pcap format"
     case UInt32(littleEndian: 0xFD2F_B528): kind = "compressed (zstd)"
     default: kind = "no pcapng capture"
     }
-    return CaptureError(.foreign, "\(shown) is \(kind); name a capture that uring-rawlog wrote")
+    return StartError(.dataError, "\(shown) is \(kind); name a capture that uring-rawlog wrote")
   }
 }

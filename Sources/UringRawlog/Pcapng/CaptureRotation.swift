@@ -37,9 +37,6 @@ struct CaptureRotation {
   /// When the capture was begun (monotonic nanoseconds).
   private var begunAt: UInt64 = 0
 
-  /// How long a capture that failed keeps the next from being tried.
-  static let retryNanoseconds: UInt64 = 1_000_000_000
-
   init(mostBytes: UInt64? = nil, mostNanoseconds: UInt64? = nil) {
     self.mostBytes = mostBytes
     self.mostNanoseconds = mostNanoseconds
@@ -106,7 +103,7 @@ struct CaptureRotation {
   }
 
   /// The capture could not be created, or not be written any more.
-  mutating func failed(now: UInt64) { phase = .failed(until: now &+ Self.retryNanoseconds) }
+  mutating func failed(now: UInt64) { phase = .failed(until: now &+ Limits.captureRetryNanoseconds) }
 
   /// The capture before has its final name, or was given up.
   mutating func ended() { isEnding = false }

@@ -54,17 +54,18 @@ struct CaptureSection: Equatable {
     bytes.start.storeBytes(of: length, toByteOffset: start + 4, as: UInt32.self)
   }
 
-  /// A text of more bytes than `mostTextBytes` is cut; an empty one is left out.
+  /// A text of more than `Limits.captureTextBytes` is cut in front of a character; an empty one is left out.
   private static func option(_ code: UInt16, _ text: String, to bytes: inout Bytes) {
-    let value = text.utf8.prefix(mostTextBytes)
-    guard !value.isEmpty else { return }
+    let all = Array(text.utf8)
+    var count = min(all.count, Limits.captureTextBytes)
+    while count > 0, count < all.count, all[count] & 0xC0 == 0x80 { count -= 1 }
+    guard count > 0 else { return }
     bytes.append(number: code)
-    bytes.append(number: UInt16(value.count))
-    for byte in value { bytes.append(byte) }
-    for _ in 0..<PcapngFormat.padding(value.count) { bytes.append(0) }
+    bytes.append(number: UInt16(count))
+    bytes.append(Array(all[..<count]))
+    for _ in 0..<PcapngFormat.padding(count) { bytes.append(0) }
   }
 
-  static let mostTextBytes = 4096
 }
 
 extension Bytes {

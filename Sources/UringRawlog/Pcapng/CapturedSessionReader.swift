@@ -45,9 +45,6 @@ enum CapturedEvent {
 /// The session's blocks are found by their links, backwards, before any is given. Of a session with very many of them,
 /// the capture is read from its first block to its last instead: what is kept in memory is bounded.
 final class CapturedSessionReader {
-  /// Places of blocks that are kept at the most: 8 MiB.
-  static let mostPlaces: UInt64 = 1 << 20
-
   private let parts: [CapturedPart]
   private let mostPlaces: UInt64
   private var part = -1
@@ -62,15 +59,16 @@ final class CapturedSessionReader {
   private var nextEvent = 0
 
   /// - Parameter parts: in the order of their captures.
-  init(_ parts: [CapturedPart], mostPlaces: UInt64 = CapturedSessionReader.mostPlaces) {
+  init(_ parts: [CapturedPart], mostPlaces: UInt64 = Limits.capturePlaces) {
     self.parts = parts
     self.mostPlaces = mostPlaces
   }
 
   /// The next event; nil when there is no more.
   ///
-  /// - Throws: `damaged` when the captures have no such session where it is said to be, `foreign`, `unreadable`.
-  func next() throws(CaptureError) -> CapturedEvent? {
+  /// - Throws: 65 when the captures have no such session where it is said to be, or are damaged there; 66 when they cannot
+  ///   be read.
+  func next() throws(StartError) -> CapturedEvent? {
     while nextEvent == events.count {
       guard let packet = try nextPacket() else { return nil }
       take(packet)
@@ -110,7 +108,7 @@ final class CapturedSessionReader {
 
   // MARK: Packets
 
-  private func nextPacket() throws(CaptureError) -> CapturedPacket? {
+  private func nextPacket() throws(StartError) -> CapturedPacket? {
     while true {
       if part >= 0, part < parts.count {
         if let packet = places != nil ? try linked() : try scanned() { return packet }
@@ -122,7 +120,7 @@ final class CapturedSessionReader {
   }
 
   /// Finds the blocks of a part.
-  private func begin(_ part: CapturedPart) throws(CaptureError) {
+  private func begin(_ part: CapturedPart) throws(StartError) {
     let reader = try CaptureReader(part.source)
     let last = try reader.packet(at: part.lastBlock, section: part.section)
     session = last.session
@@ -137,9 +135,8 @@ final class CapturedSessionReader {
         previous = packet.previousBlock
       }
       guard previous == 0, UInt64(found.count) == part.blocks, found.last == part.firstBlock else {
-        throw CaptureError(
-          .damaged,
-          "'\(part.source.path.escapedForMessage)': the packets of session \(session) are not linked as its .idx says; "
+        throw StartError(.dataError,
+          "'\(part.source.path)': the packets of session \(session) are not linked as its .idx says; "
             + "read it without its .idx")
       }
       places = found
@@ -149,12 +146,12 @@ final class CapturedSessionReader {
     self.reader = reader
   }
 
-  private func linked() throws(CaptureError) -> CapturedPacket? {
+  private func linked() throws(StartError) -> CapturedPacket? {
     guard let place = places?.popLast() else { return nil }
     return try reader?.packet(at: place, section: parts[part].section)
   }
 
-  private func scanned() throws(CaptureError) -> CapturedPacket? {
+  private func scanned() throws(StartError) -> CapturedPacket? {
     guard let reader else { return nil }
     while reader.place <= parts[part].lastBlock, let step = try reader.next() {
       switch step {

@@ -53,9 +53,6 @@ struct Retention {
   /// How much of the file system must be free, in percent; 0 for nothing.
   var leastFreePercent = 0
 
-  /// A file that was written to so short a time ago is taken as being written: its recorder may not have locked it yet.
-  static let graceNanoseconds: Int64 = 5_000_000_000
-
   /// Files that belong together.
   private struct Recording {
     var paths: [String] = []
@@ -70,7 +67,7 @@ struct Retention {
       paths.sort { ($0.contains(".idx") ? 1 : 0, $0) < ($1.contains(".idx") ? 1 : 0, $1) }
       bytes &+= file.bytes
       modified = max(modified, file.modified)
-      if file.isLocked || (0..<Retention.graceNanoseconds).contains(now &- file.modified) { isLive = true }
+      if file.isLocked || (0..<Limits.retentionGraceNanoseconds).contains(now &- file.modified) { isLive = true }
     }
   }
 
