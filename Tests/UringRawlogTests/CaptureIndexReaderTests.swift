@@ -57,7 +57,9 @@ import Testing
 
   @Test func aLineWithoutEnd() throws {
     let endless = String(repeating: "x", count: 3 << 20)
-    #expect(try #require(throws: StartError.self) { try read("uring-rawlog-idx 1\n\(endless)") }.message.contains("has no end"))
+    #expect(
+      try #require(throws: StartError.self) { try read("uring-rawlog-idx 1\n\(endless)") }.message.contains(
+        "has no end"))
   }
 
   @Test func manyLines() throws {

@@ -70,7 +70,9 @@ import Testing
 
   @Test func linesOfPackets() throws {
     let lines = try lines(
-      capture([(.in, text("a\r\nb\r\nc")), (.out, text("x\n")), (.in, text("d")), (.in, text("\n\n")), (.out, text("y"))]))
+      capture([
+        (.in, text("a\r\nb\r\nc")), (.out, text("x\n")), (.in, text("d")), (.in, text("\n\n")), (.out, text("y")),
+      ]))
     let (pieces, others) = try all(lines)
     #expect(
       pieces == [

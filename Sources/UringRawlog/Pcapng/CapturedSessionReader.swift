@@ -135,7 +135,8 @@ final class CapturedSessionReader {
         previous = packet.previousBlock
       }
       guard previous == 0, UInt64(found.count) == part.blocks, found.last == part.firstBlock else {
-        throw StartError(.dataError,
+        throw StartError(
+          .dataError,
           "'\(part.source.path)': the packets of session \(session) are not linked as its .idx says; "
             + "read it without its .idx")
       }

@@ -29,7 +29,8 @@ enum Remark: Equatable {
   /// The recording is not as its layout says.
   var isDamage: Bool {
     switch self {
-    case .endsInStamp, .endsInBoundary, .notMerged, .mergedEndsInStamp, .mergedEndsInLine, .boundaryMissing, .cut, .capture:
+    case .endsInStamp, .endsInBoundary, .notMerged, .mergedEndsInStamp, .mergedEndsInLine, .boundaryMissing, .cut,
+      .capture:
       true
     case .stampMissing, .looksLikeStamp, .readNotEnded, .lineNotEnded, .gluedStamp, .orderUnknown: false
     }
