@@ -10,7 +10,8 @@ let swiftSettings: [SwiftSetting] = [
 let package = Package(
   name: "uring-rawlog",
   products: [
-    .executable(name: "uring-rawlog", targets: ["uring-rawlog"])
+    .executable(name: "uring-rawlog", targets: ["uring-rawlog"]),
+    .executable(name: "rawlog", targets: ["rawlog"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
@@ -20,9 +21,15 @@ let package = Package(
       name: "CLibUring",
       linkerSettings: [.linkedLibrary("uring")]
     ),
+    // Linked as a shared library: a security fix of OpenSSL comes with the system's package, not with ours. What does not
+    // depend on this target is not linked to it.
+    .target(
+      name: "COpenSSL",
+      linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]
+    ),
     .target(
       name: "UringRawlog",
-      dependencies: ["CLibUring"],
+      dependencies: ["CLibUring", "COpenSSL"],
       swiftSettings: swiftSettings
     ),
     .target(name: "CBench", linkerSettings: [.linkedLibrary("uring")]),
@@ -40,6 +47,13 @@ let package = Package(
       ],
       path: "Sources/Command",
       swiftSettings: swiftSettings
+    ),
+    .executableTarget(
+      name: "rawlog",
+      dependencies: ["UringRawlog"],
+      path: "Sources/Postlogin",
+      swiftSettings: swiftSettings,
+      linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]
     ),
     .testTarget(
       name: "UringRawlogTests",

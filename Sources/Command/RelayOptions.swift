@@ -48,6 +48,15 @@ struct RelayOptions: ParsableArguments {
   var layout = "pair"
 
   @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      Record between client and relay, or between relay and server: then .in is what the server answered, .out what it \
+      was sent.
+      """, valueName: "front|back"))
+  var leg = "front"
+
+  @Option(
     name: .customLong("protocol"),
     help: ArgumentHelp(
       "What is spoken: so credentials can be left out and logins be told.", valueName: "raw|imap|pop3|smtp|lmtp|sieve"))
@@ -130,6 +139,24 @@ struct RelayOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
+      """
+      Accept and require a PROXY header (v1 or v2) from these addresses: a network, an address, or 'unix'. From others \
+      one is refused. May be given more than once. (default: nothing looks for one)
+      """, valueName: "cidr|unix"))
+  var proxyFrom: [String] = []
+
+  @Option(
+    name: .long, help: ArgumentHelp("Tell the server with a PROXY header who the client is.", valueName: "v1|v2"))
+  var sendProxy: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("How long a PROXY header may take; 0 for no limit.", valueName: "duration"))
+  var handshakeTimeout = "10s"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
       "How bytes that are not recorded travel: copied through memory, spliced through a pipe, or as suits the flow.",
       valueName: "auto|copy|splice"))
   var relay = "auto"
@@ -196,6 +223,7 @@ struct RelayOptions: ParsableArguments {
       guard !index.isEmpty else { throw Self.wrong("--index is empty: name a directory") }
       configuration.indexDirectory = index
     }
+    configuration.leg = try Self.choice("--leg", leg)
     try readProtocol(into: &configuration)
     configuration.layout = try Self.choice("--layout", layout)
     if let collector = configuration.directory.text.dropPrefix("tcp:") {
@@ -291,6 +319,17 @@ struct RelayOptions: ParsableArguments {
       try Values.duration(connectTimeout)
     }
     configuration.relay = try Self.choice("--relay", relay)
+    configuration.handshakeNanoseconds = try Self.read("--handshake-timeout") { () throws(ValueError) in
+      try Values.duration(handshakeTimeout)
+    }
+    for text in proxyFrom {
+      if text == "unix" {
+        configuration.proxyFromUnix = true
+      } else {
+        configuration.proxyFrom.append(try Self.read("--proxy-from") { () throws(ValueError) in try CIDR(text) })
+      }
+    }
+    if let sendProxy { configuration.sendProxy = try Self.choice("--send-proxy", sendProxy) }
     configuration.drainNanoseconds = try Self.read("--drain") { () throws(ValueError) in try Values.duration(drain) }
   }
 

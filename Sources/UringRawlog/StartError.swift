@@ -3,6 +3,8 @@ public enum ExitStatus: Int32, Sendable {
   case ok = 0
   /// Wrong options (EX_USAGE).
   case usage = 64
+  /// A file that is needed cannot be read (EX_NOINPUT).
+  case noInput = 66
   /// Something that is needed is not there, or refuses (EX_UNAVAILABLE).
   case unavailable = 69
   /// The operating system failed (EX_OSERR).
@@ -11,6 +13,8 @@ public enum ExitStatus: Int32, Sendable {
   case cannotCreate = 73
   /// EX_NOPERM.
   case noPermission = 77
+  /// A file that is needed says something that cannot be used (EX_CONFIG).
+  case badConfiguration = 78
 }
 
 /// Why the program does not start: one line for the user, and the exit code.

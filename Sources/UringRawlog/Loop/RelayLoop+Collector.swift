@@ -10,7 +10,7 @@ extension RelayLoop where R: ~Copyable {
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       sessions[file: flow].limit = configuration.maxRecordingBytes
-      if configuration.isRecorded(flow.direction) { sessions[file: flow].state = .open }
+      if isRecorded(flow.direction) { sessions[file: flow].state = .open }
     }
     writeStart(slot)
     askCollector(slot)

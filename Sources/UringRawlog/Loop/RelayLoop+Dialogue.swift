@@ -47,7 +47,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// The edits that a step asks for.
   private mutating func edit(_ flow: FlowIndex, _ step: DialogueStep, at place: UInt64, withheldBefore: Int) {
-    guard configuration.redacts, sessions[file: flow].isRecording else { return }
+    guard redacts, sessions[file: flow].isRecording else { return }
     var settled = withheldBefore - Int(dialogues[flow.slot].withheldCount)
     if step.treatment == .withhold { settled += step.count }
     if step.released > 0 {
@@ -145,7 +145,7 @@ extension RelayLoop where R: ~Copyable {
   /// The client's recording ends behind what came: what is withheld will never be known to be harmless.
   mutating func finishDialogue(_ slot: Int) {
     let flow = FlowIndex(slot, .in)
-    guard configuration.redacts, dialogues[slot].withheldCount > 0, sessions[file: flow].isRecording else { return }
+    guard redacts, dialogues[slot].withheldCount > 0, sessions[file: flow].isRecording else { return }
     let end = sessions[flow: flow].received
     if sessions[file: flow].gathered > 0 { stageGathered(flow, to: end) }
     let withheld = Int(dialogues[slot].withheldCount)

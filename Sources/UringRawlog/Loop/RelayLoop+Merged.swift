@@ -96,7 +96,7 @@ extension RelayLoop where R: ~Copyable {
     let relayed = line.header.pointee.relayed
     let stamp = clock.stamp(clock.now.epochMicroseconds)
     withUnsafeTemporaryAllocation(byteCount: MergedLine.mostHeaderBytes, alignment: 1) { header in
-      let count = MergedLine.writeHeader(stamp, flow.direction, .piece, at: header.baseAddress!)
+      let count = MergedLine.writeHeader(stamp, recorded(flow.direction), .piece, at: header.baseAddress!)
       memmove(line.bytes + count, line.bytes, held)
       line.bytes.copyMemory(from: header.baseAddress!, byteCount: count)
       line.bytes.storeBytes(of: UInt8(ascii: "\n"), toByteOffset: count + held, as: UInt8.self)
@@ -144,7 +144,7 @@ extension RelayLoop where R: ~Copyable {
       var relayed = isRelayed ? fromRest : 0
       sessions[file: flow].position += UInt64(relayed)
       var to = block.room.baseAddress!
-      to += MergedLine.writeHeader(stamp, flow.direction, kind, at: to)
+      to += MergedLine.writeHeader(stamp, recorded(flow.direction), kind, at: to)
       if fromLine > 0, let line {
         // What the held bytes stand for counts with the first of them.
         relayed += line.header.pointee.relayed
@@ -209,6 +209,12 @@ extension RelayLoop where R: ~Copyable {
     sessions[file: file(of: flow)].stagedBytes += bytes
   }
 
+  /// What the first bytes of a block hold of the client's and of the server's direction.
+  func shares(inFirst count: Int, of encoded: UnsafeRawBufferPointer) -> (in: MergedLine.Share, out: MergedLine.Share) {
+    let shares = MergedLine.shares(inFirst: count, of: encoded)
+    return recorded(.in) == .in ? shares : (in: shares.out, out: shares.in)
+  }
+
   // MARK: Gaps
 
   /// Says in the file where bytes are missing, once a gap has its end; false without memory.
@@ -221,7 +227,7 @@ extension RelayLoop where R: ~Copyable {
     }
     guard let block = blockForLine(file(of: flow), MergedLine.mostGapBytes) else { return false }
     path.removeAll()
-    MergedLine.appendGap(gap, stamp, to: &path)
+    MergedLine.appendGap(gap, recorded(gap.direction), stamp, to: &path)
     block.room.copyMemory(from: path.span)
     noteStaged(flow, block, path.count, relayed: 0)
     sessions[file: flow].markedGap = place
@@ -294,7 +300,7 @@ extension RelayLoop where R: ~Copyable {
       guard let line = sessions[file: flow].line else { continue }
       let used = Int(line.header.pointee.used)
       let start = block.room.baseAddress!
-      let header = MergedLine.writeHeader(stamp, flow.direction, .piece, at: start)
+      let header = MergedLine.writeHeader(stamp, recorded(flow.direction), .piece, at: start)
       (start + header).copyMemory(from: line.bytes, byteCount: used)
       start.storeBytes(of: UInt8(ascii: "\n"), toByteOffset: header + used, as: UInt8.self)
       block.header.pointee.used += Int32(header + used + 1)

@@ -16,9 +16,9 @@ extension RelayLoop where R: ~Copyable {
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       sessions[file: flow].limit = configuration.maxRecordingBytes
-      if configuration.isRecorded(flow.direction) { sessions[file: flow].state = .opening }
+      if isRecorded(flow.direction) { sessions[file: flow].state = .opening }
     }
-    guard !configuration.directory.needsUser else {
+    guard !needsUser else {
       sessions[slot].awaitsUser = true
       // Most clients say little before they log in, and many may do so at a time.
       for direction in 0..<2 { sessions[file: FlowIndex(rawValue: slot << 1 | direction)].sizeClass = 0 }
@@ -66,10 +66,10 @@ extension RelayLoop where R: ~Copyable {
       configuration.directory.append(
         to: &path, client: sessions[slot].client, time: sessions[slot].nameTime,
         listener: environment.listeners[Int(sessions[slot].listener)].given, localPort: sessions[slot].localPort,
-        user: configuration.directory.needsUser ? mailboxes[slot] ?? [] : [])
+        user: needsUser ? mailboxes[slot] ?? [] : [])
       path.append(UInt8(ascii: "/"))
     }
-    fileName.append(flow.direction, of: sessions[slot], to: &path)
+    fileName.append(recorded(flow.direction), of: sessions[slot], to: &path)
     path.append(0)
   }
 
@@ -705,8 +705,8 @@ extension RelayLoop where R: ~Copyable {
   func writtenShares(_ block: BlockPool.Block) -> (in: MergedLine.Share, out: MergedLine.Share) {
     let header = block.header.pointee
     let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
-    let all = MergedLine.shares(inFirst: bytes.count, of: bytes)
-    var written = MergedLine.shares(inFirst: Int(header.written), of: bytes)
+    let all = shares(inFirst: bytes.count, of: bytes)
+    var written = shares(inFirst: Int(header.written), of: bytes)
     if all.in.relayed != header.relayed - header.relayedOut { written.in.relayed = 0 }
     if all.out.relayed != header.relayedOut { written.out.relayed = 0 }
     return written

@@ -67,6 +67,14 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   let names: [SessionIndex.Names]
   /// Both directions of a session go to one file, which is kept where the client's direction has its own otherwise.
   let sharesFile: Bool
+  // What of the configuration is asked for each session, since asking it copies it.
+  let isBackLegRecorded: Bool
+  let looksForProxy: Bool
+  let redacts: Bool
+  let needsUser: Bool
+  let directoryHasVariables: Bool
+  let recordsEverybody: Bool
+  let recordedDirections: (in: Bool, out: Bool)
   /// Recordings are the relayed bytes themselves, and may be written from the receive buffers; from so many on at once.
   let writesReceiveBuffers: Bool
   let gatheredWriteBytes: Int
@@ -114,6 +122,12 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var trimAt: UInt64 = 0
   var trimTakenBlocks = 0
   var collector = CollectorState()
+  /// Clients of which it is not known whether they send a PROXY header, and memory for the next one.
+  var proxies: [Int: ProxyMemory] = [:]
+  var proxyScratch = ProxyMemory()
+  /// What PROXY headers said, and those on their way to the server.
+  var proxied: [Int: ProxiedClient] = [:]
+  var proxyHeaders: [Int: ProxyOutgoing] = [:]
   var firstDirty: Int32 = -1
   var lastDirty: Int32 = -1
   var dialogues: DialogueTable
@@ -201,6 +215,13 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     fileName = FileName(
       processID: environment.processID, addressInName: configuration.addressInName, layout: configuration.layout)
     sharesFile = configuration.layout == .merged
+    isBackLegRecorded = configuration.leg == .back
+    looksForProxy = configuration.looksForProxy
+    redacts = configuration.redacts
+    needsUser = configuration.directory.needsUser
+    directoryHasVariables = configuration.directory.hasVariables
+    recordsEverybody = configuration.only.isEmpty
+    recordedDirections = (in: configuration.isRecorded(.in), out: configuration.isRecorded(.out))
     var serverPath = ""
     if case .unix(let path) = configuration.connect.target { serverPath = path }
     names = environment.listeners.map {
@@ -215,6 +236,15 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     accepting = Array(repeating: .off, count: environment.listeners.count)
     batch = .allocate(capacity: Limits.completionsTaken)
     vectors = .allocate(capacity: max(Limits.sendVectors, Limits.writeVectors))
+  }
+
+  /// What a direction of the relay is called in recordings.
+  @inline(__always)
+  func recorded(_ direction: Direction) -> Direction { isBackLegRecorded ? direction.reverse : direction }
+
+  @inline(__always)
+  func isRecorded(_ direction: Direction) -> Bool {
+    direction == .in ? recordedDirections.in : recordedDirections.out
   }
 
   deinit {
@@ -453,8 +483,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     let now = clock.now.nanoseconds
     if now >= drainDeadline && exitDeadline == 0 {
       exitDeadline = now + Limits.exitNanoseconds
-      for slot in 0..<sessions.usedSlots where sessions[slot].phase == .connecting || sessions[slot].phase == .relaying
-      {
+      for slot in 0..<sessions.usedSlots {
         terminate(slot, .drain)
         touch(slot)
       }

@@ -126,7 +126,8 @@ struct SessionIndex: ~Copyable {
 
   /// The record of a session's end, with the time of now.
   mutating func end(
-    _ session: borrowing Session, in flowIn: Flow, out flowOut: Flow, inFile: RecordingFile, outFile: RecordingFile,
+    _ session: borrowing Session, in flowIn: borrowing Flow, out flowOut: borrowing Flow,
+    inFile: borrowing RecordingFile, outFile: borrowing RecordingFile,
     gaps: [RecordingGap], names: Names, fileName: FileName, clock: inout Clock
   ) {
     begin("end", session, names: names, fileName: fileName, at: clock.now.epochMicroseconds, clock: &clock)
@@ -147,7 +148,7 @@ struct SessionIndex: ~Copyable {
     field(",\"out_recorded\":", outFile.recorded)
     field(",\"in_file\":", fileName.layout == .pair ? inFile.fileBytes : inFile.lineBytes)
     field(",\"out_file\":", fileName.layout == .pair ? outFile.fileBytes : outFile.lineBytes)
-    field(",\"dropped\":", inFile.dropped + outFile.dropped)
+    field(",\"dropped\":", inFile.dropped &+ outFile.dropped)
     pending.append(",\"gaps\":[")
     for (number, gap) in gaps.enumerated() {
       if number > 0 { pending.append(UInt8(ascii: ",")) }
@@ -170,13 +171,15 @@ struct SessionIndex: ~Copyable {
 
   /// The worst that happened to either direction.
   private static func recording(
-    _ session: borrowing Session, _ inFile: RecordingFile, _ outFile: RecordingFile, hasGaps: Bool
+    _ session: borrowing Session, _ inFile: borrowing RecordingFile, _ outFile: borrowing RecordingFile, hasGaps: Bool
   ) -> StaticString {
     if !session.isRecorded { return "none" }
-    if inFile.state == .failed || outFile.state == .failed { return "failed" }
+    if inFile.state == .failed { return "failed" }
+    if outFile.state == .failed { return "failed" }
     if hasGaps { return "lossy" }
     if session.isCollectorLost { return "lossy" }
-    if inFile.isTruncated || outFile.isTruncated { return "truncated" }
+    if inFile.isTruncated { return "truncated" }
+    if outFile.isTruncated { return "truncated" }
     if session.isEndedAtLogin { return "pre-login" }
     return "complete"
   }
@@ -200,7 +203,9 @@ struct SessionIndex: ~Copyable {
     address(session.client, unix: names.unixClient)
     pending.append(",\"server\":")
     address(session.server, unix: names.unixServer)
-    pending.append(",\"via\":null,\"tls\":null")
+    pending.append(",\"via\":")
+    pending.append(session.via.name)
+    pending.append(",\"tls\":null")
   }
 
   private mutating func field(_ name: StaticString, _ value: UInt64) {

@@ -2,6 +2,8 @@
 struct Session {
   enum Phase: UInt8 {
     case free
+    /// A PROXY header is awaited; the server is not asked yet.
+    case handshaking
     /// The server has not answered yet.
     case connecting
     case relaying
@@ -22,6 +24,7 @@ struct Session {
     case idle
     case drain
     case logError
+    case proxyError
 
     var name: StaticString {
       switch self {
@@ -34,6 +37,7 @@ struct Session {
       case .idle: "idle"
       case .drain: "drain"
       case .logError: "log-error"
+      case .proxyError: "proxy-error"
       }
     }
   }
@@ -69,6 +73,28 @@ struct Session {
     }
   }
 
+  /// Whether the client's first bytes may be a PROXY header, and what becomes of one.
+  enum Proxying: UInt8 {
+    case none
+    case required
+    case refused
+  }
+
+  /// What named the client.
+  enum Via: UInt8 {
+    case itself
+    case proxy1
+    case proxy2
+
+    var name: StaticString {
+      switch self {
+      case .itself: "null"
+      case .proxy1: "\"proxy1\""
+      case .proxy2: "\"proxy2\""
+      }
+    }
+  }
+
   /// How the connection to the collector stands.
   enum Collecting: UInt8 {
     case none
@@ -84,6 +110,8 @@ struct Session {
 
   var phase: Phase = .free
   var login: Login = .none
+  var proxying: Proxying = .none
+  var via: Via = .itself
   /// A dialogue listens to what is said.
   var isObserved = false
   /// `--pre-login`: somebody has logged in.
@@ -133,8 +161,12 @@ struct Session {
   var acceptedNanoseconds: UInt64 = 0
   /// The last time that a byte moved (monotonic nanoseconds).
   var activeNanoseconds: UInt64 = 0
+  /// When the server was asked first (monotonic nanoseconds).
+  var connectingSince: UInt64 = 0
   /// When the attempt to connect under way is given up (monotonic nanoseconds).
   var connectDeadline: UInt64 = 0
+  /// Until when a handshake may take (monotonic nanoseconds); 0 while there is none.
+  var handshakeDeadline: UInt64 = 0
   /// When a session with a broken leg is ended at the latest, and when it is looked at next; 0 while both legs stand.
   var lingerEnd: UInt64 = 0
   var lingerCheck: UInt64 = 0
