@@ -29,7 +29,8 @@ struct RecordingEdits: ~Copyable {
   private var next = 0
   private var text = Bytes()
 
-  @inline(__always) var isEmpty: Bool { next == edits.count }
+  /// Kept, since it is asked for every message.
+  private(set) var isEmpty = true
   /// The first that the recording comes to.
   var first: Edit? { isEmpty ? nil : edits[next] }
 
@@ -61,9 +62,6 @@ struct RecordingEdits: ~Copyable {
     append(bytes, Edit(place: place, settled: Int32(bytes.count)))
   }
 
-  /// Records bytes that were not relayed, in front of the byte at a place.
-  mutating func insert(_ bytes: UnsafeRawBufferPointer, at place: UInt64) { append(bytes, Edit(place: place)) }
-
   /// Records `<redacted>` in front of the byte at a place, in the place of `settled` bytes that were withheld and of
   /// those that are left out behind it.
   mutating func mark(settling settled: Int, at place: UInt64) {
@@ -82,16 +80,12 @@ struct RecordingEdits: ~Copyable {
     edit.textStart = Int32(text.count)
     edit.textCount = Int32(bytes.count)
     text.append(bytes)
-<<<<<<< HEAD
-    edits.append(edit)
-=======
     add(edit)
   }
 
   private mutating func add(_ edit: Edit) {
     edits.append(edit)
     isEmpty = false
->>>>>>> f6bdd15189dec4ff12d3d18987e14e31d070ba52
   }
 
   // MARK: Recording them
@@ -110,12 +104,7 @@ struct RecordingEdits: ~Copyable {
 
   /// The recording is at `place`: what lies before it is done.
   mutating func advance(to place: UInt64) {
-<<<<<<< HEAD
-    while let first, !first.isUnsettled, first.place + first.omitted <= place { next += 1 }
-    if isEmpty { removeAll() }
-=======
     while let first, !first.isUnsettled, first.place + first.omitted <= place { drop() }
->>>>>>> f6bdd15189dec4ff12d3d18987e14e31d070ba52
   }
 
   /// Appends those of another list, whose places lie behind.
@@ -125,16 +114,17 @@ struct RecordingEdits: ~Copyable {
       let start = Int(edit.textStart)
       edit.textStart = Int32(text.count)
       text.append(UnsafeRawBufferPointer(rebasing: other.text.span[start..<start + Int(edit.textCount)]))
-<<<<<<< HEAD
-      edits.append(edit)
-=======
       add(edit)
->>>>>>> f6bdd15189dec4ff12d3d18987e14e31d070ba52
     }
   }
 
+  private mutating func drop() {
+    next += 1
+    if next == edits.count { removeAll() }
+  }
+
   mutating func removeAll() {
-    guard next > 0 || !edits.isEmpty else { return }
+    isEmpty = true
     edits.removeAll(keepingCapacity: true)
     next = 0
     text.removeAll()
