@@ -18,6 +18,11 @@ struct Scenario {
   private var servers: [Int: SimulatedWorld.Peer] = [:]
   private let maxPipes: Int
   private let splicing: SpliceThresholds
+  /// What is said where the protocol is known.
+  private let dialogues: ScenarioDialogues?
+  /// Sessions whose recording ended at a login, and credentials that were left out.
+  private(set) var loginEnds = 0
+  private(set) var redactions = 0
   /// Flows that were seen spliced, and how often one came to be, or was no more, while its receiver was there.
   private var splicedFlows: Set<Int> = []
   private(set) var promotions = 0
@@ -61,7 +66,6 @@ struct Scenario {
       configuration.boundaries = false
       world.mayOverwrite = true
     }
-    self.configuration = configuration
     maxSessions = random.once(in: 3) ? 1 + random.below(4) : 3 * Limits.backlog
 
     world.faults.enterFails = random.once(in: 2) ? 20 : 0
@@ -91,7 +95,17 @@ struct Scenario {
     }
     let serverSeed = random.next()
     var serverRandom = SeededGenerator(seed: serverSeed)
-    world.makeServer = { Self.peer(&serverRandom) }
+    dialogues = ScenarioDialogues(seed: seed, clients: clients, &configuration, world)
+    self.configuration = configuration
+    let isTaught = dialogues != nil
+    world.makeServer = {
+      let server = Self.peer(&serverRandom)
+      guard isTaught else { return server }
+      // Whose server it is, and so what it has to say, is known when it is linked.
+      server.script = []
+      server.waitsForEnd = true
+      return server
+    }
   }
 
   private static func peer(_ random: inout SeededGenerator) -> SimulatedWorld.Peer {
@@ -112,7 +126,8 @@ struct Scenario {
   mutating func run() {
     let listener = Listener(descriptor: 3, given: ":143", bound: "[::]:143", path: "", pathIdentity: nil, port: 143)
     let environment = RelayLoop<SimulatedRing>.Environment(
-      listeners: [listener], targets: [SocketAddress()], directory: 5, index: 4, processID: 77,
+      listeners: [listener], targets: [SocketAddress()], directory: configuration.directory.hasVariables ? -1 : 5,
+      index: 4, processID: 77,
       maxSessions: maxSessions, maxSlots: maxSessions * 2, maxPipes: maxPipes,
       leastPipeBytes: world.faults.pipeRefused > 0 ? 17 : 1, splicing: splicing)
     do {
@@ -169,7 +184,10 @@ struct Scenario {
     for slot in 0..<sessions.usedSlots where sessions[slot].phase != .free && sessions[slot].serverSocket >= 0 {
       guard let client = world.peer(sessions[slot].clientSocket), let server = world.peer(sessions[slot].serverSocket)
       else { continue }
-      servers[client.number] = server
+      if servers[client.number] !== server {
+        servers[client.number] = server
+        dialogues?.teach(server, for: client)
+      }
       for direction in 0..<2 {
         let flow = FlowIndex(rawValue: slot << 1 | direction)
         let key = client.number << 1 | direction
@@ -207,6 +225,9 @@ struct Scenario {
       fail("\(world.freeBuffers.count) of \(world.bufferCount) receive buffers came home")
     }
     if world.openDescriptors != 0 { fail("\(world.openDescriptors) descriptors are left open") }
+    if let dialogues, !configuration.keepsSecrets {
+      for leak in dialogues.leaks(in: world).prefix(3) { fail("'\(leak)' was written") }
+    }
     var starts: [String: Int] = [:]
     var ends: [Int: End] = [:]
     for line in world.indexText.split(separator: "\n") {
@@ -278,11 +299,13 @@ struct Scenario {
     let recorded = end.number("\(name)_recorded")
     let taken = end.number("\(name)_bytes")
     let isMerged = configuration.layout == .merged
-    let file = world.file("\(end.text("id")).\(isMerged ? "rawlog" : name)")
+    let file = file("\(end.text("id")).\(isMerged ? "rawlog" : name)")
     let written = isMerged ? end.number("in_file") + end.number("out_file") : end.number("\(name)_file")
     if let file, file.count != written { complain("the file has \(file.count) bytes, the index says \(written)") }
-    let isRecorded = configuration.isRecorded(PeerAddress(ipv4: client.address, port: 0))
-    if isRecorded == (recording == "none"), servers[client.number] != nil {
+    let isWanted = configuration.isRecorded(PeerAddress(ipv4: client.address, port: 0))
+    // With a directory for each user it also depends on who logs in.
+    let isRecorded = isWanted && (!configuration.directory.needsUser || recording != "none")
+    if isWanted == (recording == "none"), servers[client.number] != nil, !configuration.directory.needsUser {
       complain("the index is wrong about whether it was recorded")
     }
     guard isRecorded, configuration.isRecorded(direction) else {
@@ -306,14 +329,20 @@ struct Scenario {
       place = offset + bytes
       lost += bytes
     }
+    if let dialogues, direction == .in, !configuration.keepsSecrets {
+      judgeRedacted(client, dialogues, decoded, end)
+      return
+    }
     expected += script[place..<taken]
     switch recording {
+    case "pre-login":
+      if decoded != Array(script[..<recorded]) { complain("the file does not hold what was relayed") }
     case "complete":
       if decoded != Array(script[..<taken]) { complain("the file does not hold what was relayed") }
       if recorded != taken { complain("recorded is \(recorded) of \(taken)") }
     case "lossy":
-      let kept = min(expected.count, Int(clamping: configuration.maxRecordingBytes))
-      if !expected.starts(with: decoded) || (configuration.maxRecordingBytes == .max && decoded.count != kept) {
+      let isLimited = configuration.maxRecordingBytes < .max || configuration.preLogin
+      if !expected.starts(with: decoded) || !isLimited && decoded.count != expected.count {
         complain("the file is not what was relayed without the gaps")
       }
       if recorded != decoded.count { complain("recorded is \(recorded), the file holds \(decoded.count)") }
@@ -330,6 +359,48 @@ struct Scenario {
       complain("unexpected")
     }
     if recording != "lossy" && recording != "failed" && !gaps.isEmpty { complain("has gaps") }
+  }
+
+  /// A file by its name, in whatever directory.
+  private func file(_ name: String) -> [UInt8]? {
+    world.file(name) ?? world.files.first { $0.key.hasSuffix("/" + name) }?.value.bytes
+  }
+
+  /// The client's recording, with marks in the place of credentials.
+  private mutating func judgeRedacted(
+    _ client: SimulatedWorld.Peer, _ dialogues: ScenarioDialogues, _ decoded: [UInt8], _ end: End
+  ) {
+    let recording = end.text("recording")
+    func complain(_ text: String) { failures.append("client \(client.number), redacted, \(recording): \(text)") }
+    let gaps = (end.fields["gaps"] as? [[String: Any]] ?? []).compactMap { gap -> Range<Int>? in
+      guard gap["direction"] as? String == "in", let offset = gap["offset"] as? Int, let bytes = gap["bytes"] as? Int
+      else { return nil }
+      return offset..<offset + bytes
+    }
+    let taken = end.number("in_bytes")
+    let covered = end.number("in_recorded") + gaps.reduce(0) { $0 + $1.count }
+    let marks = decoded.indices.count { decoded[$0...].starts(with: MailConversation.mark) }
+    switch recording {
+    case "failed":
+      if !dialogues.isBeginning(client.number, decoded, upTo: taken, without: gaps) { complain("it is no beginning") }
+      if covered > taken { complain("\(covered) of \(taken) bytes are recorded") }
+      return
+    case "complete":
+      if covered != taken { complain("\(covered) of \(taken) bytes are recorded") }
+      let (login, failed) = dialogues.logins(client.number)
+      if taken == client.script.count, end.number("out_bytes") == servers[client.number]?.script.count,
+        end.text("login") != login || end.number("failed_logins") != failed
+      {
+        complain("login is \(end.text("login")) and not \(login), or not \(failed) failed")
+      }
+    case "pre-login":
+      loginEnds += 1
+    default:
+      break
+    }
+    redactions += marks
+    if marks != end.number("redacted") { complain("\(marks) marks, the index says \(end.number("redacted"))") }
+    if let fault = dialogues.fault(client.number, in: decoded, upTo: covered, without: gaps) { complain(fault) }
   }
 
   /// The relayed bytes of one direction that a file of both holds; a line's header that the end cuts off holds none.
