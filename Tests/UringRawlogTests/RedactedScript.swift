@@ -23,20 +23,21 @@ struct RedactedScript {
         guard piece.speaker == .client else { continue }
         var settled = withheld - Int(dialogue.withheldCount)
         if step.treatment == .withhold { settled += step.count }
-        take(step, settled: settled - Int(step.released), at: place)
+        take(step, settled: settled - Int(step.released), of: withheld, at: place)
         place += step.count
       }
     }
     let withheld = Int(dialogue.withheldCount)
-    take(dialogue.finish(), settled: withheld, at: place)
+    take(dialogue.finish(), settled: withheld, of: withheld, at: place)
   }
 
-  private mutating func take(_ step: DialogueStep, settled: Int, at place: Int) {
+  private mutating func take(_ step: DialogueStep, settled: Int, of withheld: Int, at place: Int) {
     switch step.treatment {
     case .redact: secrets.append(place - settled..<place + step.count)
     case .omit: secrets[secrets.count - 1] = secrets[secrets.count - 1].lowerBound..<place + step.count
     case .record, .withhold:
-      if settled > 0 { secrets[secrets.count - 1] = secrets[secrets.count - 1].lowerBound..<place }
+      guard settled > 0 else { return }
+      secrets[secrets.count - 1] = secrets[secrets.count - 1].lowerBound..<place - withheld + settled
     }
   }
 
