@@ -278,10 +278,7 @@ class Usage(Command):
 class Later(Command):
     """What is to come is unknown until then, not accepted and ignored."""
 
-    OPTIONS = {"--layout": "pair", "--protocol": "imap", "--pre-login": None, "--secrets": "redact",
-               "--leg": "front", "--tls-cert": "cert.pem", "--tls-key": "key.pem",
-               "--tls": "implicit", "--connect-tls": "off", "--proxy-from": "127.0.0.1", "--send-proxy": "v1",
-               "--handshake-timeout": "10s"}
+    OPTIONS = {"--tls-cert": "cert.pem", "--tls-key": "key.pem", "--tls": "implicit", "--connect-tls": "off"}
 
     def test_options_of_later_versions(self):
         for option, value in self.OPTIONS.items():

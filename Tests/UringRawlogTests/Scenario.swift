@@ -10,14 +10,22 @@ struct Scenario {
 
   private static let shortIdleNanoseconds: UInt64 = 2_000_000_000
   private(set) var turns = 0
-  private let world: SimulatedWorld
-  private let configuration: RelayConfiguration
+  let world: SimulatedWorld
+  let configuration: RelayConfiguration
+  private let collectorAddresses: Int
+  /// The slot and generation of each client's session, by the client's number.
+  private(set) var slots: [Int: UInt64] = [:]
   private let maxSessions: Int
   private var clients: [SimulatedWorld.Peer] = []
   /// The server's side of each client's session, by the client's number.
   private var servers: [Int: SimulatedWorld.Peer] = [:]
   private let maxPipes: Int
   private let splicing: SpliceThresholds
+  /// What is said where the protocol is known.
+  private let dialogues: ScenarioDialogues?
+  /// Sessions whose recording ended at a login, and credentials that were left out.
+  private(set) var loginEnds = 0
+  private(set) var redactions = 0
   /// Flows that were seen spliced, and how often one came to be, or was no more, while its receiver was there.
   private var splicedFlows: Set<Int> = []
   private(set) var promotions = 0
@@ -60,9 +68,14 @@ struct Scenario {
       configuration.layout = .merged
       configuration.boundaries = false
       world.mayOverwrite = true
+      if layouts.once(in: 3) { configuration.collector = try! Address(connecting: "127.0.0.1:9000") }
     }
+    world.faults.collectorSilent = [0, 0, 2].randomElement(using: &layouts)!
+    world.faults.collectorRefused = [0, 0, 2, 10].randomElement(using: &layouts)!
+    world.faults.collectorStalls = [0, 0, 1, 3].randomElement(using: &layouts)!
+    world.faults.collectorShuts = [0, 0, 1, 3].randomElement(using: &layouts)!
+    collectorAddresses = 1 + layouts.below(2)
     let isLongLined = layouts.once(in: 2)
-    self.configuration = configuration
     maxSessions = random.once(in: 3) ? 1 + random.below(4) : 3 * Limits.backlog
 
     world.faults.enterFails = random.once(in: 2) ? 20 : 0
@@ -93,9 +106,20 @@ struct Scenario {
     }
     let serverSeed = random.next()
     var serverRandom = SeededGenerator(seed: serverSeed)
+    // The collector's stream has oracles of its own.
+    dialogues =
+      configuration.collector == nil ? ScenarioDialogues(seed: seed, clients: clients, &configuration, world) : nil
+    self.configuration = configuration
+    let isTaught = dialogues != nil
     world.makeServer = {
       let server = Self.peer(&serverRandom)
-      if isLongLined { server.script = Self.longLines(server.script) }
+      if isTaught {
+        // Whose server it is, and so what it has to say, is known when it is linked.
+        server.script = []
+        server.waitsForEnd = true
+      } else if isLongLined {
+        server.script = Self.longLines(server.script)
+      }
       return server
     }
   }
@@ -128,7 +152,10 @@ struct Scenario {
   mutating func run() {
     let listener = Listener(descriptor: 3, given: ":143", bound: "[::]:143", path: "", pathIdentity: nil, port: 143)
     let environment = RelayLoop<SimulatedRing>.Environment(
-      listeners: [listener], targets: [SocketAddress()], directory: 5, index: 4, processID: 77,
+      listeners: [listener], targets: [SocketAddress()],
+      collectors: Array(repeating: SocketAddress(), count: configuration.collector == nil ? 0 : collectorAddresses),
+      directory: configuration.collector != nil || configuration.directory.hasVariables ? -1 : 5, index: 4,
+      processID: 77,
       maxSessions: maxSessions, maxSlots: maxSessions * 2, maxPipes: maxPipes,
       leastPipeBytes: world.faults.pipeRefused > 0 ? 17 : 1, splicing: splicing)
     do {
@@ -182,10 +209,17 @@ struct Scenario {
   private mutating func fail(_ text: String) { failures.append(text) }
 
   private mutating func link(_ sessions: borrowing SessionTable) {
+    for slot in 0..<sessions.usedSlots where sessions[slot].phase != .free {
+      guard let client = world.peer(sessions[slot].clientSocket) else { continue }
+      slots[client.number] = UInt64(slot) << 32 | UInt64(sessions.generation(slot))
+    }
     for slot in 0..<sessions.usedSlots where sessions[slot].phase != .free && sessions[slot].serverSocket >= 0 {
       guard let client = world.peer(sessions[slot].clientSocket), let server = world.peer(sessions[slot].serverSocket)
       else { continue }
-      servers[client.number] = server
+      if servers[client.number] !== server {
+        servers[client.number] = server
+        dialogues?.teach(server, for: client)
+      }
       for direction in 0..<2 {
         let flow = FlowIndex(rawValue: slot << 1 | direction)
         let key = client.number << 1 | direction
@@ -211,7 +245,7 @@ struct Scenario {
 
   // MARK: Oracles
 
-  private struct End {
+  struct End {
     var fields: [String: Any]
     func number(_ name: String) -> Int { fields[name] as? Int ?? -1 }
     func text(_ name: String) -> String { fields[name] as? String ?? "" }
@@ -223,6 +257,9 @@ struct Scenario {
       fail("\(world.freeBuffers.count) of \(world.bufferCount) receive buffers came home")
     }
     if world.openDescriptors != 0 { fail("\(world.openDescriptors) descriptors are left open") }
+    if let dialogues, !configuration.keepsSecrets {
+      for leak in dialogues.leaks(in: world).prefix(3) { fail("'\(leak)' was written") }
+    }
     var starts: [String: Int] = [:]
     var ends: [Int: End] = [:]
     for line in world.indexText.split(separator: "\n") {
@@ -293,12 +330,18 @@ struct Scenario {
     func complain(_ text: String) { failures.append("client \(client.number), \(name), \(recording): \(text)") }
     let recorded = end.number("\(name)_recorded")
     let taken = end.number("\(name)_bytes")
+    if configuration.collector != nil, configuration.isRecorded(PeerAddress(ipv4: client.address, port: 0)) {
+      for fault in faultsOfCollected(client, direction, script, end) { complain(fault) }
+      return
+    }
     let isMerged = configuration.layout == .merged
-    let file = world.file("\(end.text("id")).\(isMerged ? "rawlog" : name)")
+    let file = file("\(end.text("id")).\(isMerged ? "rawlog" : name)")
     let written = isMerged ? end.number("in_file") + end.number("out_file") : end.number("\(name)_file")
     if let file, file.count != written { complain("the file has \(file.count) bytes, the index says \(written)") }
-    let isRecorded = configuration.isRecorded(PeerAddress(ipv4: client.address, port: 0))
-    if isRecorded == (recording == "none"), servers[client.number] != nil {
+    let isWanted = configuration.isRecorded(PeerAddress(ipv4: client.address, port: 0))
+    // With a directory for each user it also depends on who logs in.
+    let isRecorded = isWanted && (!configuration.directory.needsUser || recording != "none")
+    if isWanted == (recording == "none"), servers[client.number] != nil, !configuration.directory.needsUser {
       complain("the index is wrong about whether it was recorded")
     }
     guard isRecorded, configuration.isRecorded(direction) else {
@@ -322,17 +365,23 @@ struct Scenario {
       place = offset + bytes
       lost += bytes
     }
+    if let dialogues, direction == .in, !configuration.keepsSecrets {
+      judgeRedacted(client, dialogues, decoded, end)
+      return
+    }
     expected += script[place..<taken]
     if isMerged, recording == "lossy" || recording == "complete" {
       for fault in Self.faultsOfGaps(file ?? [], direction, gaps) { complain(fault) }
     }
     switch recording {
+    case "pre-login":
+      if decoded != Array(script[..<recorded]) { complain("the file does not hold what was relayed") }
     case "complete":
       if decoded != Array(script[..<taken]) { complain("the file does not hold what was relayed") }
       if recorded != taken { complain("recorded is \(recorded) of \(taken)") }
     case "lossy":
-      let kept = min(expected.count, Int(clamping: configuration.maxRecordingBytes))
-      if !expected.starts(with: decoded) || (configuration.maxRecordingBytes == .max && decoded.count != kept) {
+      let isLimited = configuration.maxRecordingBytes < .max || configuration.preLogin
+      if !expected.starts(with: decoded) || !isLimited && decoded.count != expected.count {
         complain("the file is not what was relayed without the gaps")
       }
       if recorded != decoded.count { complain("recorded is \(recorded), the file holds \(decoded.count)") }
@@ -349,6 +398,48 @@ struct Scenario {
       complain("unexpected")
     }
     if recording != "lossy" && recording != "failed" && !gaps.isEmpty { complain("has gaps") }
+  }
+
+  /// A file by its name, in whatever directory.
+  private func file(_ name: String) -> [UInt8]? {
+    world.file(name) ?? world.files.first { $0.key.hasSuffix("/" + name) }?.value.bytes
+  }
+
+  /// The client's recording, with marks in the place of credentials.
+  private mutating func judgeRedacted(
+    _ client: SimulatedWorld.Peer, _ dialogues: ScenarioDialogues, _ decoded: [UInt8], _ end: End
+  ) {
+    let recording = end.text("recording")
+    func complain(_ text: String) { failures.append("client \(client.number), redacted, \(recording): \(text)") }
+    let gaps = (end.fields["gaps"] as? [[String: Any]] ?? []).compactMap { gap -> Range<Int>? in
+      guard gap["direction"] as? String == "in", let offset = gap["offset"] as? Int, let bytes = gap["bytes"] as? Int
+      else { return nil }
+      return offset..<offset + bytes
+    }
+    let taken = end.number("in_bytes")
+    let covered = end.number("in_recorded") + gaps.reduce(0) { $0 + $1.count }
+    let marks = decoded.indices.count { decoded[$0...].starts(with: MailConversation.mark) }
+    switch recording {
+    case "failed":
+      if !dialogues.isBeginning(client.number, decoded, upTo: taken, without: gaps) { complain("it is no beginning") }
+      if covered > taken { complain("\(covered) of \(taken) bytes are recorded") }
+      return
+    case "complete":
+      if covered != taken { complain("\(covered) of \(taken) bytes are recorded") }
+      let (login, failed) = dialogues.logins(client.number)
+      if taken == client.script.count, end.number("out_bytes") == servers[client.number]?.script.count,
+        end.text("login") != login || end.number("failed_logins") != failed
+      {
+        complain("login is \(end.text("login")) and not \(login), or not \(failed) failed")
+      }
+    case "pre-login":
+      loginEnds += 1
+    default:
+      break
+    }
+    redactions += marks
+    if marks != end.number("redacted") { complain("\(marks) marks, the index says \(end.number("redacted"))") }
+    if let fault = dialogues.fault(client.number, in: decoded, upTo: covered, without: gaps) { complain(fault) }
   }
 
   /// Whether the file of both directions tells of the same gaps of one of them as the index, each at its place.

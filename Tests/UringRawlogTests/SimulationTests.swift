@@ -12,6 +12,7 @@ import Testing
     let first = Self.number("SIMULATION_SEED") ?? 1
     let count = Self.number("SIMULATION_SEEDS") ?? 400
     var (promotions, demotions) = (0, 0)
+    var (redactions, loginEnds) = (0, 0)
     for seed in first..<first + count {
       var scenario = Scenario(seed: seed)
       scenario.run()
@@ -20,9 +21,16 @@ import Testing
       if !scenario.failures.isEmpty { break }
       promotions += scenario.promotions
       demotions += scenario.demotions
+      redactions += scenario.redactions
+      loginEnds += scenario.loginEnds
     }
     // The seeds reach what they are for.
-    if count >= 400 { #expect(promotions > Int(count) / 2 && demotions > Int(count) / 10) }
-    if Self.number("SIMULATION_PROGRESS") != nil { print("\(promotions) promotions, \(demotions) demotions") }
+    if count >= 400 {
+      #expect(promotions > Int(count) / 2 && demotions > Int(count) / 10)
+      #expect(redactions > Int(count) / 2 && loginEnds > Int(count) / 20)
+    }
+    if Self.number("SIMULATION_PROGRESS") != nil {
+      print("\(promotions) promotions, \(demotions) demotions, \(redactions) redactions, \(loginEnds) ends at a login")
+    }
   }
 }

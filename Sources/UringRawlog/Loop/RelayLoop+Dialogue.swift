@@ -55,6 +55,9 @@ extension RelayLoop where R: ~Copyable {
       edits.release(UnsafeRawBufferPointer(start: withheld, count: Int(step.released)), at: place)
       settled -= Int(step.released)
     }
+    // Of what the step withholds the first bytes may have turned out to belong to a credential.
+    let omitted = max(0, settled - withheldBefore)
+    settled -= omitted
     switch step.treatment {
     case .redact: edits.mark(settling: settled, at: place)
     case .record, .omit, .withhold: if settled > 0 { edits.settle(settled, at: place) }
@@ -62,7 +65,9 @@ extension RelayLoop where R: ~Copyable {
     switch step.treatment {
     case .record: break
     case .redact, .omit: edits.omit(step.count, at: place)
-    case .withhold: edits.omit(step.count, at: place, isWithheld: true)
+    case .withhold:
+      edits.omit(omitted, at: place)
+      edits.omit(step.count - omitted, at: place + UInt64(omitted), isWithheld: true)
     }
   }
 

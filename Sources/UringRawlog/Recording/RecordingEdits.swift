@@ -29,7 +29,8 @@ struct RecordingEdits: ~Copyable {
   private var next = 0
   private var text = Bytes()
 
-  @inline(__always) var isEmpty: Bool { next == edits.count }
+  /// Kept, since it is asked for every message.
+  private(set) var isEmpty = true
   /// The first that the recording comes to.
   var first: Edit? { isEmpty ? nil : edits[next] }
 
@@ -48,16 +49,18 @@ struct RecordingEdits: ~Copyable {
         return
       }
     }
-    edits.append(Edit(place: place, omitted: UInt64(count), isWithheld: isWithheld))
+    add(Edit(place: place, omitted: UInt64(count), isWithheld: isWithheld))
+  }
+
+  /// Records bytes that were not relayed, in front of the byte at a place.
+  mutating func insert(_ bytes: UnsafeRawBufferPointer, at place: UInt64) {
+    append(bytes, Edit(place: place))
   }
 
   /// Records bytes that were withheld, in front of the byte at a place.
   mutating func release(_ bytes: UnsafeRawBufferPointer, at place: UInt64) {
     append(bytes, Edit(place: place, settled: Int32(bytes.count)))
   }
-
-  /// Records bytes that were not relayed, in front of the byte at a place.
-  mutating func insert(_ bytes: UnsafeRawBufferPointer, at place: UInt64) { append(bytes, Edit(place: place)) }
 
   /// Records `<redacted>` in front of the byte at a place, in the place of `settled` bytes that were withheld and of
   /// those that are left out behind it.
@@ -69,7 +72,7 @@ struct RecordingEdits: ~Copyable {
 
   /// Bytes that were withheld belong to what was redacted before them.
   mutating func settle(_ settled: Int, at place: UInt64) {
-    edits.append(Edit(place: place, settled: Int32(settled)))
+    add(Edit(place: place, settled: Int32(settled)))
   }
 
   private mutating func append(_ bytes: UnsafeRawBufferPointer, _ edit: Edit) {
@@ -77,7 +80,12 @@ struct RecordingEdits: ~Copyable {
     edit.textStart = Int32(text.count)
     edit.textCount = Int32(bytes.count)
     text.append(bytes)
+    add(edit)
+  }
+
+  private mutating func add(_ edit: Edit) {
     edits.append(edit)
+    isEmpty = false
   }
 
   // MARK: Recording them
@@ -96,8 +104,7 @@ struct RecordingEdits: ~Copyable {
 
   /// The recording is at `place`: what lies before it is done.
   mutating func advance(to place: UInt64) {
-    while let first, !first.isUnsettled, first.place + first.omitted <= place { next += 1 }
-    if isEmpty { removeAll() }
+    while let first, !first.isUnsettled, first.place + first.omitted <= place { drop() }
   }
 
   /// Appends those of another list, whose places lie behind.
@@ -107,12 +114,17 @@ struct RecordingEdits: ~Copyable {
       let start = Int(edit.textStart)
       edit.textStart = Int32(text.count)
       text.append(UnsafeRawBufferPointer(rebasing: other.text.span[start..<start + Int(edit.textCount)]))
-      edits.append(edit)
+      add(edit)
     }
   }
 
+  private mutating func drop() {
+    next += 1
+    if next == edits.count { removeAll() }
+  }
+
   mutating func removeAll() {
-    guard next > 0 || !edits.isEmpty else { return }
+    isEmpty = true
     edits.removeAll(keepingCapacity: true)
     next = 0
     text.removeAll()
