@@ -43,9 +43,25 @@ struct RelayOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Two files a session, or one whose lines say when they came and which direction they are of (I: and O:).",
-      valueName: "pair|merged"))
+      """
+      Two files a session; one whose lines say when they came and which direction they are of (I: and O:); or one capture \
+      for all sessions, which Wireshark opens.
+      """, valueName: "pair|merged|pcapng"))
   var layout = "pair"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "With --layout pcapng: a capture of this size is ended, and another begun; 0 for any. (default: 1G)",
+      valueName: "size"))
+  var rotateSize: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "With --layout pcapng: the longest time that a capture is written to; 0 for any. (default: 1d)",
+      valueName: "duration"))
+  var rotateAge: String?
 
   @Option(
     name: .long,
@@ -237,6 +253,7 @@ struct RelayOptions: ParsableArguments {
     if configuration.layout == .merged, boundaries {
       throw Self.wrong("--boundaries: layout merged has lines and no reads; leave one of them out")
     }
+    try readRotation(into: &configuration)
     configuration.addressInName = addressInName
     if let filter { configuration.filter = try Self.choice("--filter", filter) }
     for text in only {
@@ -267,6 +284,34 @@ struct RelayOptions: ParsableArguments {
     if let maxRecording {
       let size = try Self.read("--max-recording") { () throws(ValueError) in try Values.size(maxRecording) }
       configuration.maxRecordingBytes = UInt64(size)
+    }
+  }
+
+  private func readRotation(into configuration: inout RelayConfiguration) throws(StartError) {
+    guard configuration.layout == .pcapng else {
+      for (option, value) in [("--rotate-size", rotateSize), ("--rotate-age", rotateAge)] where value != nil {
+        throw Self.wrong("\(option): only captures are rotated; add --layout pcapng, or leave it out")
+      }
+      return
+    }
+    if boundaries {
+      throw Self.wrong("--boundaries: each read is a packet in layout pcapng; leave one of them out")
+    }
+    if configuration.directory.hasVariables {
+      throw Self.wrong("--dir: all sessions go to one capture in layout pcapng, so there is nothing for %{...}")
+    }
+    if let rotateSize {
+      let size = try Self.read("--rotate-size") { () throws(ValueError) in try Values.size(rotateSize) }
+      guard size == 0 || size >= RelayConfiguration.rotateBytesMinimum else {
+        throw Self.wrong(
+          "--rotate-size: '\(rotateSize.escapedForMessage)' is too little; give at least 64K, or 0 for any")
+      }
+      configuration.rotateBytes = UInt64(size)
+    }
+    if let rotateAge {
+      configuration.rotateNanoseconds = try Self.read("--rotate-age") { () throws(ValueError) in
+        try Values.duration(rotateAge)
+      }
     }
   }
 

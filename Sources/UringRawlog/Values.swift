@@ -69,6 +69,8 @@ public enum Values {
 extension RelayConfiguration {
   /// The least `--log-memory`, in bytes.
   public static var logMemoryMinimum: Int { Limits.logMemoryMinimum }
+  /// The least `--rotate-size`, in bytes, but for 0.
+  public static var rotateBytesMinimum: Int { Limits.captureLeastBytes }
   /// The most `--max-sessions`.
   public static var maxSessionsMaximum: Int { Limits.sessionsMaximum }
 }

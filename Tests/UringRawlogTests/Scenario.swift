@@ -70,6 +70,14 @@ struct Scenario {
       world.mayOverwrite = true
       if layouts.once(in: 3) { configuration.collector = try! Address(connecting: "127.0.0.1:9000") }
     }
+    var captures = SeededGenerator(seed: seed &+ 0x7063_6170)
+    if configuration.layout == .pair, captures.once(in: 3) {
+      configuration.layout = .pcapng
+      configuration.boundaries = false
+      configuration.timestamps = false
+      configuration.rotateBytes = [0, 1000, 20_000].randomElement(using: &captures)!
+      configuration.rotateNanoseconds = [0, 0, 300_000_000].randomElement(using: &captures)!
+    }
     world.faults.collectorSilent = [0, 0, 2].randomElement(using: &layouts)!
     world.faults.collectorRefused = [0, 0, 2, 10].randomElement(using: &layouts)!
     world.faults.collectorStalls = [0, 0, 1, 3].randomElement(using: &layouts)!
@@ -256,6 +264,7 @@ struct Scenario {
     if Set(world.freeBuffers).count != world.bufferCount || world.freeBuffers.count != world.bufferCount {
       fail("\(world.freeBuffers.count) of \(world.bufferCount) receive buffers came home")
     }
+    if configuration.layout == .pcapng { failures += ScenarioCaptures.faults(world) }
     if world.openDescriptors != 0 { fail("\(world.openDescriptors) descriptors are left open") }
     if let dialogues, !configuration.keepsSecrets {
       for leak in dialogues.leaks(in: world).prefix(3) { fail("'\(leak)' was written") }
@@ -335,9 +344,11 @@ struct Scenario {
       return
     }
     let isMerged = configuration.layout == .merged
-    let file = file("\(end.text("id")).\(isMerged ? "rawlog" : name)")
+    let isCaptured = configuration.layout == .pcapng
+    let captured = isCaptured ? captured(client, end) : nil
+    let file = captured?.streams[direction.rawValue] ?? file("\(end.text("id")).\(isMerged ? "rawlog" : name)")
     let written = isMerged ? end.number("in_file") + end.number("out_file") : end.number("\(name)_file")
-    if let file, file.count != written { complain("the file has \(file.count) bytes, the index says \(written)") }
+    if let file, file.count != written, !isCaptured { complain("the file has \(file.count) bytes, the index says \(written)") }
     let isWanted = configuration.isRecorded(PeerAddress(ipv4: client.address, port: 0))
     // With a directory for each user it also depends on who logs in.
     let isRecorded = isWanted && (!configuration.directory.needsUser || recording != "none")
@@ -346,7 +357,7 @@ struct Scenario {
     }
     guard isRecorded, configuration.isRecorded(direction) else {
       let isFileWanted = isMerged && isRecorded
-      if file != nil && !isFileWanted || recorded != 0 { complain("was recorded") }
+      if file != nil && !isFileWanted && file != [] || recorded != 0 { complain("was recorded") }
       return
     }
     let decoded = isMerged ? decodeMerged(file ?? [], direction) : decode(file ?? [])
@@ -398,6 +409,24 @@ struct Scenario {
       complain("unexpected")
     }
     if recording != "lossy" && recording != "failed" && !gaps.isEmpty { complain("has gaps") }
+  }
+
+  /// What the captures hold of a client's session.
+  private mutating func captured(_ client: SimulatedWorld.Peer, _ end: End) -> CapturedRun? {
+    do {
+      let run = try ScenarioCaptures.session(end.text("id"), in: world)
+      if let run {
+        if !run.damages.isEmpty { failures.append("client \(client.number): \(run.damages[0].text)") }
+        let record = String(decoding: run.record, as: UTF8.self)
+        if end.text("recording") != "failed", !world.indexText.contains(record + "\n") || record.isEmpty {
+          failures.append("client \(client.number): the capture has another end record than the index")
+        }
+      }
+      return run
+    } catch {
+      failures.append("client \(client.number): \(error)")
+      return nil
+    }
   }
 
   /// A file by its name, in whatever directory.

@@ -34,6 +34,7 @@ static const uint8_t uring_op_writev = IORING_OP_WRITEV;
 static const uint8_t uring_op_read = IORING_OP_READ;
 static const uint8_t uring_op_openat = IORING_OP_OPENAT;
 static const uint8_t uring_op_unlinkat = IORING_OP_UNLINKAT;
+static const uint8_t uring_op_renameat = IORING_OP_RENAMEAT;
 // IORING_OP_FTRUNCATE (kernel 6.9), an enumerator that older headers do not have.
 static const uint8_t uring_op_ftruncate = 55;
 static const uint8_t uring_op_close = IORING_OP_CLOSE;

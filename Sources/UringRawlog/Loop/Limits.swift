@@ -146,6 +146,13 @@ enum Limits {
 
   /// The longest text in front of a capture: what listeners are called, all together.
   static let captureTextBytes = 4096
+  /// Staged packets that are written without waiting for the flush interval, and lines of a side file.
+  static let captureWriteBytes = 512 << 10
+  static let captureLinesBytes = 64 << 10
+  /// A packet that is cut because its block is full has at least so many bytes.
+  static let capturePieceBytes = 2048
+  /// A capture is not ended before it has so many bytes, unless it is old.
+  static let captureLeastBytes = 64 << 10
   /// How long no other capture is tried when one could not be created or written.
   static let captureRetryNanoseconds: UInt64 = 1_000_000_000
   /// The longest block of a capture that is read; the longest that is written is one of a packet with an end record.

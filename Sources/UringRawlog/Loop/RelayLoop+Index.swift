@@ -17,6 +17,15 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func writeEnd(_ slot: Int) {
     writeStart(slot)
+    if !sessions[slot].isEndWritten { makeEnd(slot) }
+    if !gaps.isEmpty { gaps[slot] = nil }
+    if !unixClients.isEmpty { unixClients[slot] = nil }
+    if !users.isEmpty { users[slot] = nil }
+    if !mailboxes.isEmpty { mailboxes[slot] = nil }
+  }
+
+  /// Makes the record of a session's end.
+  mutating func makeEnd(_ slot: Int) {
     let inFlow = FlowIndex(slot, recorded(.in))
     let outFlow = inFlow.reverse
     var gaps = gaps.isEmpty ? [] : gaps[slot] ?? []
@@ -24,10 +33,6 @@ extension RelayLoop where R: ~Copyable {
     index.end(
       sessions[slot], in: sessions[flow: inFlow], out: sessions[flow: outFlow], inFile: sessions[file: inFlow],
       outFile: sessions[file: outFlow], gaps: gaps, names: indexNames(slot), fileName: fileName, clock: &clock)
-    if !gaps.isEmpty { self.gaps[slot] = nil }
-    if !unixClients.isEmpty { unixClients[slot] = nil }
-    if !users.isEmpty { users[slot] = nil }
-    if !mailboxes.isEmpty { mailboxes[slot] = nil }
   }
 
   mutating func writeIndex() {

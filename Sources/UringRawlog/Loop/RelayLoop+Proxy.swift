@@ -204,6 +204,10 @@ extension RelayLoop where R: ~Copyable {
   private mutating func recordProxyHeader(_ slot: Int, _ header: ProxyOutgoing) {
     let flow = FlowIndex(slot, .in)
     guard configuration.leg == .back, sessions[file: flow].isRecording else { return }
+    guard !isCaptured else {
+      captureHeaders[slot] = header
+      return
+    }
     edits.insert(header.bytes.span, at: 0)
     _ = stageEnd(flow)
     edits.removeAll()
@@ -214,6 +218,7 @@ extension RelayLoop where R: ~Copyable {
     if !proxies.isEmpty { proxies[slot] = nil }
     if !proxied.isEmpty { proxied[slot] = nil }
     if !proxyHeaders.isEmpty { proxyHeaders[slot] = nil }
+    if !captureHeaders.isEmpty { captureHeaders[slot] = nil }
   }
 }
 

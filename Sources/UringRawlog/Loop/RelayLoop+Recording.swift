@@ -12,6 +12,10 @@ extension RelayLoop where R: ~Copyable {
       collect(slot)
       return
     }
+    guard !isCaptured else {
+      openCaptured(slot)
+      return
+    }
     if isDirectoryGone { reopenDirectory() }
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
@@ -178,6 +182,8 @@ extension RelayLoop where R: ~Copyable {
       drop(flow, to: end)
     } else if sharesFile {
       if !merge(flow, span: span, from: start) { memoryMissing(flow, for: end) }
+    } else if isCaptured {
+      if !capture(flow, span: span, from: start) { memoryMissing(flow, for: end) }
     } else if mayGather(flow, span) {
       gather(flow, to: end)
     } else if sessions[file: flow].gathered > 0 {
@@ -349,6 +355,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// Writes what keeps memory from coming back: all of this session's, and when the pool is used up, everybody's.
   mutating func flushForMemory(_ flow: FlowIndex) {
+    if isCaptured { writeCapture(captures.current) }
     for file in [flow, flow.reverse] where sessions[file: file].stagedBytes > 0 {
       sessions[file: file].mustFlush = true
       write(file)
@@ -441,7 +448,8 @@ extension RelayLoop where R: ~Copyable {
   }
 
   private mutating func stage(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
-    sharesFile ? merge(flow, span: span, from: start) : encode(flow, span: span, from: start)
+    if isCaptured { return capture(flow, span: span, from: start) }
+    return sharesFile ? merge(flow, span: span, from: start) : encode(flow, span: span, from: start)
   }
 
   mutating func endWaiting(_ flow: FlowIndex) {
@@ -744,6 +752,7 @@ extension RelayLoop where R: ~Copyable {
   mutating func finishFiles(_ slot: Int) -> Bool {
     if sessions[slot].awaitsUser { leaveUnrecorded(slot) }
     if configuration.collector != nil { return finishCollected(slot) }
+    if isCaptured { return finishCaptured(slot) }
     let isInEnding = finishDirection(FlowIndex(slot, .in))
     let isOutEnding = finishDirection(FlowIndex(slot, .out))
     guard isInEnding, isOutEnding else { return false }

@@ -22,6 +22,7 @@ extension RelayLoop where R: ~Copyable {
       }
       sessions[flow: flow].sourceEnded()
       noteEnd(slot, of: flow.source, isReset: false)
+      if isCaptured { captureEnd(of: flow) }
       return
     }
     switch error.code {

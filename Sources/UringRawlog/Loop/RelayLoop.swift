@@ -32,6 +32,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     var leastPipeBytes = Limits.pipeBytesLeast
     var splicing = SpliceThresholds()
     var messages: Int32 = -1
+    /// A capture has its final name.
+    var captureEnded: () -> Void = {}
     /// Opens the index again, by its path: the descriptor, and whether the file ends in a torn line.
     var reopenIndex: () throws(StartError) -> (descriptor: Int32, endsTorn: Bool) = { () throws(StartError) in
       throw StartError(.cannotCreate, "the index cannot be opened again")
@@ -67,6 +69,24 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   let names: [SessionIndex.Names]
   /// Both directions of a session go to one file, which is kept where the client's direction has its own otherwise.
   let sharesFile: Bool
+  /// All sessions go to one capture.
+  let isCaptured: Bool
+  let captureSection: CaptureSection
+  var captures = OpenCaptures()
+  var captureRotation: CaptureRotation
+  var conversations: ConversationTable
+  var captureEnds = CaptureEnds()
+  /// How many captures there were, and the last number that one had in its name.
+  var lastCapture: UInt64 = 0
+  var lastCaptureName: UInt64 = 0
+  /// What is recorded of a span with edits is gathered for one packet, and what there is of it.
+  var isCaptureGathering = false
+  var captureScratch = Bytes()
+  /// An id, and an end record, under construction.
+  var captureID = Bytes()
+  var captureRecord = Bytes()
+  /// PROXY headers to the server that its conversation begins with.
+  var captureHeaders: [Int: ProxyOutgoing] = [:]
   // What of the configuration is asked for each session, since asking it copies it.
   let isBackLegRecorded: Bool
   let looksForProxy: Bool
@@ -184,20 +204,28 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     let sessions = try SessionTable.make(capacity: slots)
     let heap = try DeadlineHeap.make(capacity: slots)
     let dialogues = try DialogueTable.make(capacity: configuration.mailProtocol == nil ? 0 : slots)
+    let conversations = try ConversationTable.make(capacity: configuration.layout == .pcapng ? slots : 0)
     return RelayLoop(
       configuration: configuration, environment: environment, ring: ring, sessions: sessions, heap: heap,
-      dialogues: dialogues)
+      dialogues: dialogues, conversations: conversations)
   }
 
   private init(
     configuration: RelayConfiguration, environment: Environment, ring: consuming R, sessions: consuming SessionTable,
-    heap: consuming DeadlineHeap, dialogues: consuming DialogueTable
+    heap: consuming DeadlineHeap, dialogues: consuming DialogueTable, conversations: consuming ConversationTable
   ) {
     self.configuration = configuration
     self.environment = environment
     self.sessions = sessions
     self.heap = heap
     self.dialogues = dialogues
+    self.conversations = conversations
+    isCaptured = configuration.layout == .pcapng
+    captureSection = CaptureSection(
+      leg: configuration.leg, listeners: environment.listeners.map(\.given), processID: environment.processID)
+    captureRotation = CaptureRotation(
+      mostBytes: configuration.rotateBytes > 0 ? configuration.rotateBytes : nil,
+      mostNanoseconds: configuration.rotateNanoseconds > 0 ? configuration.rotateNanoseconds : nil)
     let buffers = ring.bufferCount
     let bufferBytes = ring.bufferBytes
     spans = SpanTable(
@@ -312,6 +340,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     // Memory and buffers that came back may have moved further sessions on.
     advanceTouched()
     flushDue()
+    if isCaptured { workCaptures() }
     if pool.idleBytes > 0 { trimIdle() }
     armAccepts()
     if isDraining { workDrain() }
@@ -327,6 +356,11 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     case .indexWrite: indexWritten(completion)
     case .signal: signalled(completion)
     case .wake: woken()
+    case .captureOpen: captureOpened(completion, isSide: false)
+    case .captureSideOpen: captureOpened(completion, isSide: true)
+    case .captureWrite: captureWritten(completion)
+    case .captureSideWrite: sideWritten(completion)
+    case .captureRename, .captureSideRename: captureRenamed(completion)
     case .connect, .receiveClient, .receiveServer, .sendClient, .sendServer, .openIn, .openOut, .writeIn, .writeOut,
       .pollIn, .pollOut, .truncate, .connectCollector, .pollCollector, .cancel:
       guard sessions.isCurrent(completion.token) else {
@@ -354,7 +388,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       case .connectCollector: collectorConnected(slot, completion)
       case .pollCollector: collectorPolled(slot, completion)
       case .cancel: cancelled(slot, completion)
-      case .accept, .cancelAccept, .close, .unlink, .indexWrite, .signal, .wake: break
+      case .accept, .cancelAccept, .close, .unlink, .indexWrite, .signal, .wake, .captureOpen, .captureSideOpen,
+        .captureWrite, .captureSideWrite, .captureRename, .captureSideRename:
+        break
       }
       touch(slot)
     }
@@ -434,6 +470,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if !collector.waiting.isEmpty, collector.prober == nil { next = min(next, collector.retryAt) }
     if !starved.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
     if isDraining { next = min(next, exitDeadline > 0 ? exitDeadline : drainDeadline) }
+    if isCaptured { next = min(next, captureDeadline) }
     guard next < .max else { return nil }
     return next > now ? next - now : 0
   }
@@ -497,7 +534,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       }
       advanceTouched()
     }
-    guard sessions.count > 0 && !isAbandoning || index.hasLines || index.isWriting else {
+    guard sessions.count > 0 && !isAbandoning || index.hasLines || index.isWriting || isCaptured && isCaptureBusy else {
       isFinished = true
       return
     }

@@ -12,6 +12,13 @@ struct Capture {
   private(set) var gaps: UInt64 = 0
   private let startMicroseconds: Int64
 
+  /// None yet.
+  init() {
+    number = 0
+    position = 0
+    startMicroseconds = 0
+  }
+
   /// A capture that begins with `section`, whose blocks are appended to `bytes`.
   ///
   /// - Parameter microseconds: the time of now, since the epoch.

@@ -1,3 +1,5 @@
+import Glibc
+
 /// What stands at the beginning of a capture: which program wrote it where, and on which listeners.
 ///
 /// There is one interface for all listeners: libpcap (1.10) refuses a second one whose link type is not numbered there
@@ -72,5 +74,24 @@ extension Bytes {
   /// A number in the byte order of this machine.
   mutating func append<Number: FixedWidthInteger & BitwiseCopyable>(number: Number) {
     withUnsafeBytes(of: number) { append($0) }
+  }
+}
+
+extension CaptureSection {
+  /// That of a recorder on this machine.
+  init(leg: RelayConfiguration.RecordedLeg, listeners: [String], processID: Int32) {
+    var names = utsname()
+    uname(&names)
+    self.init(
+      application: "\(Self.applicationName) \(programVersion)",
+      operatingSystem: "\(Self.text(&names.sysname)) \(Self.text(&names.release))",
+      hardware: Self.text(&names.machine),
+      comment: "recorded by process \(processID) on \(Self.text(&names.nodename))",
+      interfaceName: listeners.joined(separator: ", "),
+      interfaceDescription: leg == .front ? "between client and relay" : "between relay and server")
+  }
+
+  private static func text<Characters>(_ characters: inout Characters) -> String {
+    withUnsafeBytes(of: &characters) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
   }
 }

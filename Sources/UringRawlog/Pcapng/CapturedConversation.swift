@@ -184,6 +184,9 @@ struct CapturedConversation {
     hasGap = gaps[0].bytes > 0 || gaps[1].bytes > 0
   }
 
+  /// The side has ended its stream.
+  func hasFinished(_ direction: Direction) -> Bool { isFinished[direction.rawValue] }
+
   /// A side has ended its stream.
   ///
   /// - Parameter memory: `mostOverheadBytes` at least.

@@ -85,6 +85,20 @@ struct SessionIndex: ~Copyable {
     waitingSince = now
   }
 
+  /// Takes the line that was ended last out again, for it to be appended later; nothing when it is lost.
+  mutating func takeLast(to line: inout Bytes) {
+    line.append(UnsafeRawBufferPointer(rebasing: pending.span[lineStart...]))
+    pending.truncate(lineStart)
+    if pending.count == 0 { waitingSince = 0 }
+  }
+
+  /// Appends a line that was taken out.
+  mutating func append(_ line: UnsafeRawBufferPointer, at now: UInt64) {
+    lineStart = pending.count
+    pending.append(UnsafeRawBufferPointer(rebasing: line.dropLast(2)))
+    endLine(at: now)
+  }
+
   // MARK: Lines
 
   /// Ends the line under construction; when too many lines wait it is lost, and counted.

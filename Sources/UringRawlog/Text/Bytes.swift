@@ -29,6 +29,12 @@ struct Bytes: ~Copyable {
   /// Drops what lies behind the first `kept` bytes.
   mutating func truncate(_ kept: Int) { count = min(count, kept) }
 
+  /// Drops the first bytes.
+  mutating func removeFirst(_ dropped: Int) {
+    memmove(start, start + dropped, count - dropped)
+    count -= dropped
+  }
+
   /// Room for `more` bytes behind the end.
   @inline(__always)
   mutating func reserve(_ more: Int) {
