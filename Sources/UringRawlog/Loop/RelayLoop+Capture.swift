@@ -173,7 +173,8 @@ extension RelayLoop where R: ~Copyable {
       case .create: beginCapture()
       case .end: endCapture()
       case .refuse:
-        failCaptured(slot)
+        // Until there is a capture again, what comes is lost to gaps.
+        if configuration.logError == .close { failCaptured(slot) }
         return false
       }
       let place = captures.current
@@ -255,7 +256,7 @@ extension RelayLoop where R: ~Copyable {
   mutating func finishCaptured(_ slot: Int) -> Bool {
     guard sessions[slot].isRecorded else { return true }
     switch conversations[slot].phase {
-    case .settled: return true
+    case .settled, .failed: return true
     case .ended: return false
     case .none, .open: break
     }
@@ -265,6 +266,10 @@ extension RelayLoop where R: ~Copyable {
     if hasFailed(slot) { return true }
     guard !composeEnd(slot) else { return false }
     if hasFailed(slot) { return true }
+    guard !captureRotation.isRefusing(clock.now.nanoseconds) else {
+      failCaptured(slot)
+      return true
+    }
     // There is no memory for its last packets; it is looked at again when there is.
     writeCapture(captures.current)
     waitForMemory(FlowIndex(slot, isRecorded(.in) ? .in : .out))
@@ -354,6 +359,14 @@ extension RelayLoop where R: ~Copyable {
   /// The session goes on unrecorded, or is closed.
   mutating func failCaptured(_ slot: Int) {
     guard !hasFailed(slot) else { return }
+    let place = captures.current
+    // It has no more packets, and the capture that has its last one may be ended well.
+    if conversations[slot].phase == .open,
+      conversations[slot].conversation.capture == captures[place].writer.number, captures[place].state != .failed
+    {
+      addSideLine(slot, place, goesOn: true)
+    }
+    if conversations[slot].phase != .none { conversations[slot].phase = .failed }
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       if sessions[file: flow].state != .none { stopRecording(flow, .failed) }

@@ -154,7 +154,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// Writes lines of the side file, when they are many or the last.
   private mutating func writeSide(_ place: Int) {
-    guard captures[place].state == .open, !captures[place].isSideWriting,
+    guard captures[place].state == .open, !captures[place].isSideWriting, !captures[place].isSideLost,
       captures[place].isEnding || captures[place].lines.count >= Limits.captureLinesBytes
         || captures[place].writtenLines < captures[place].writingLines.count,
       let bytes = captures[place].nextLines()
@@ -174,7 +174,10 @@ extension RelayLoop where R: ~Copyable {
     defer { captureOperationEnded(place) }
     guard captures[place].state == .open else { return }
     guard result > 0 || result < 0 && Errno(-result).isRetry else {
-      captureFailed(place, "write", Errno(result == 0 ? EIO : -result))
+      // The capture can be read without it.
+      captures[place].loseSide()
+      let error = Errno(result == 0 ? EIO : -result)
+      report.say("cannot write the .idx of '\(shownCapture(place))': \(error.text); the capture will be without one")
       return
     }
     captures[place].sideBytes += UInt64(max(0, result))
@@ -184,6 +187,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// A line of the side file for a session whose last packet in this capture was composed.
   mutating func addSideLine(_ slot: Int, _ place: Int, goesOn: Bool) {
+    guard !captures[place].isSideLost else { return }
     captureID.removeAll()
     fileName.appendStem(of: sessions[slot], to: &captureID)
     CaptureIndex.appendLine(
@@ -250,16 +254,24 @@ extension RelayLoop where R: ~Copyable {
       writeSide(place)
       guard captures[place].operations == 0, captures[place].state == .open else { continue }
       captures[place].state = .renaming
-      captures[place].operations = 2
       // The side file first: who finds a capture by its name finds it too.
-      for (file, kind) in [(CaptureName.File.index, Token.Kind.captureSideRename), (.capture, .captureRename)] {
-        makeCapturePath(place, file, isPartial: false)
-        captureID.removeAll()
-        captureID.append(path)
-        makeCapturePath(place, file, isPartial: true)
-        ring.rename(openDirectory, from: path.cString, to: captureID.cString, token: captureToken(kind, place))
+      if captures[place].isSideLost {
+        makeCapturePath(place, .index, isPartial: true)
+        ring.unlink(openDirectory, path.cString, token: Token(.unlink))
+      } else {
+        renameCapture(place, .index, .captureSideRename)
       }
+      renameCapture(place, .capture, .captureRename)
     }
+  }
+
+  private mutating func renameCapture(_ place: Int, _ file: CaptureName.File, _ kind: Token.Kind) {
+    captures[place].operations += 1
+    makeCapturePath(place, file, isPartial: false)
+    captureID.removeAll()
+    captureID.append(path)
+    makeCapturePath(place, file, isPartial: true)
+    ring.rename(openDirectory, from: path.cString, to: captureID.cString, token: captureToken(kind, place))
   }
 
   mutating func captureRenamed(_ completion: Completion) {
@@ -289,16 +301,19 @@ extension RelayLoop where R: ~Copyable {
       captureRotation.ended()
     }
     let lost = captures[place].lostPackets()
+    let staged = captures[1 - place].lostPackets()
     captures[place].forget(&pool)
     hasMemoryReturned = true
     var failed = 0
     for slot in 0..<sessions.usedSlots where sessions[slot].phase != .free && sessions[slot].isRecorded {
+      // A session may have been carried on in the next capture meanwhile.
       guard conversations[slot].phase != .none, conversations[slot].phase != .settled,
-        conversations[slot].conversation.capture == captures[place].writer.number,
         let bytes = lost[sessions[slot].number]
       else { continue }
       failed += 1
       takeBack(bytes, of: slot)
+      // Whether these will be written is not waited for.
+      if let bytes = staged[sessions[slot].number] { takeBack(bytes, of: slot) }
       failCaptured(slot)
     }
     let consequence = configuration.logError == .close ? "are closed" : "go on unrecorded"

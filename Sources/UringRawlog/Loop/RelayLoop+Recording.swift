@@ -337,6 +337,11 @@ extension RelayLoop where R: ~Copyable {
   mutating func memoryMissing(_ flow: FlowIndex, for end: UInt64) {
     markDirty(file(of: flow))
     flushForMemory(flow)
+    // Where there is no capture, waiting does not help.
+    guard !isCaptured || !captureRotation.isRefusing(clock.now.nanoseconds) else {
+      if sessions[file: flow].isRecording { drop(flow, to: end) }
+      return
+    }
     switch configuration.logFull {
     case .wait where configuration.logWaitNanoseconds > 0 && !sessions[flow.slot].awaitsUser:
       waitForMemory(flow)
@@ -396,6 +401,7 @@ extension RelayLoop where R: ~Copyable {
   /// After a loss recording goes on when there is memory again, unless there were so many losses that it ended. A
   /// credential that was lost in part is lost whole.
   mutating func mayResume(_ flow: FlowIndex) -> Bool {
+    if isCaptured, captureRotation.isRefusing(clock.now.nanoseconds) { return false }
     guard !sessions[file: flow].isDroppingCredential, (gaps[flow.slot]?.count ?? 0) < Limits.gapsPerSession,
       pool.limit - pool.usedBytes >= Limits.blockBytes[0], share(of: flow.slot) >= Limits.blockBytes[0]
     else { return false }

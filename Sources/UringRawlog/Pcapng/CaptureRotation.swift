@@ -97,6 +97,12 @@ struct CaptureRotation {
     return step(begunAt)
   }
 
+  /// No capture is tried for now, since one failed.
+  func isRefusing(_ now: UInt64) -> Bool {
+    if case .failed(let until) = phase { return now < until }
+    return false
+  }
+
   /// The files of the capture are there.
   mutating func created() {
     if phase == .creating { phase = .open }

@@ -13,6 +13,8 @@ struct ConversationTable: ~Copyable {
     case ended
     /// All of it is on disk, and its end record in the index.
     case settled
+    /// Some of it could not be written: the rest is not recorded.
+    case failed
   }
 
   struct Entry {

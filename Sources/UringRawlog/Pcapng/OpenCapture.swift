@@ -55,6 +55,8 @@ struct OpenCapture: ~Copyable {
   var lineCount: UInt64 = 0
   var sideBytes: UInt64 = 0
   var isSideWriting = false
+  /// The side file could not be written: the capture will have none.
+  private(set) var isSideLost = false
 
   /// Makes it ready for the next capture; its memory stays.
   mutating func reset() {
@@ -62,6 +64,7 @@ struct OpenCapture: ~Copyable {
     state = .none
     error = 0
     isEnding = false
+    isSideLost = false
     head.removeAll()
     tail.removeAll()
     (headWritten, tailWritten, stagedBytes) = (0, 0, 0)
@@ -157,8 +160,16 @@ struct OpenCapture: ~Copyable {
   /// No more packets come: the last block, and the last line of the side file.
   mutating func end(at microseconds: Int64) {
     writer.appendStatistics(at: microseconds, to: &tail)
-    CaptureIndex.appendTotal(lines: lineCount, captureBytes: writer.position, to: &lines)
+    if !isSideLost { CaptureIndex.appendTotal(lines: lineCount, captureBytes: writer.position, to: &lines) }
     isEnding = true
+  }
+
+  /// There will be no side file.
+  mutating func loseSide() {
+    isSideLost = true
+    lines.removeAll()
+    writingLines.removeAll()
+    writtenLines = 0
   }
 
   /// Gives all staged memory back.
