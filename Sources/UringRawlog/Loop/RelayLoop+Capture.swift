@@ -182,7 +182,8 @@ extension RelayLoop where R: ~Copyable {
         0, position: captures[place].writer.position, packets: captures[place].writer.packets,
         now: clock.now.nanoseconds)
     }
-    return takePart(slot)
+    // Ending a capture may have found that it cannot be written.
+    return conversations[slot].phase != .failed && takePart(slot)
   }
 
   /// Begins the session's conversation, or carries it on in another capture; false without memory.
