@@ -67,6 +67,25 @@ struct RelayOptions: ParsableArguments {
     name: .long,
     help: ArgumentHelp(
       """
+      The most that recordings may take on disk; the oldest that are not being written are deleted. (default: no limit)
+      """, valueName: "size"))
+  var keepSize: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Delete recordings that are older. (default: never)", valueName: "duration"))
+  var keepAge: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Delete the oldest recordings when less of the file system is free. (default: never)", valueName: "percent"))
+  var keepFree: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
       Record between client and relay, or between relay and server: then .in is what the server answered, .out what it \
       was sent.
       """, valueName: "front|back"))
@@ -254,6 +273,7 @@ struct RelayOptions: ParsableArguments {
       throw Self.wrong("--boundaries: layout merged has lines and no reads; leave one of them out")
     }
     try readRotation(into: &configuration)
+    try readRetention(into: &configuration)
     configuration.addressInName = addressInName
     if let filter { configuration.filter = try Self.choice("--filter", filter) }
     for text in only {
@@ -311,6 +331,32 @@ struct RelayOptions: ParsableArguments {
     if let rotateAge {
       configuration.rotateNanoseconds = try Self.read("--rotate-age") { () throws(ValueError) in
         try Values.duration(rotateAge)
+      }
+    }
+  }
+
+  private func readRetention(into configuration: inout RelayConfiguration) throws(StartError) {
+    for (option, value) in [("--keep-size", keepSize), ("--keep-age", keepAge), ("--keep-free", keepFree)]
+    where value != nil && configuration.collector != nil {
+      throw Self.wrong("\(option): recordings are kept by the collector; leave it out")
+    }
+    if let keepSize {
+      let size = try Self.read("--keep-size") { () throws(ValueError) in try Values.size(keepSize) }
+      guard size > 0 else { throw Self.wrong("--keep-size: nothing could be kept; give a size such as 100G") }
+      configuration.keepBytes = UInt64(size)
+    }
+    if let keepAge {
+      configuration.keepNanoseconds = try Self.read("--keep-age") { () throws(ValueError) in
+        try Values.duration(keepAge)
+      }
+      guard configuration.keepNanoseconds > 0 else {
+        throw Self.wrong("--keep-age: nothing could be kept; give a duration such as 14d")
+      }
+    }
+    if let keepFree {
+      let percent = keepFree.hasSuffix("%") ? String(keepFree.dropLast()) : keepFree
+      configuration.keepFreePercent = try Self.read("--keep-free") { () throws(ValueError) in
+        try Values.number(percent, from: 1, to: 99, unit: "percentage")
       }
     }
   }

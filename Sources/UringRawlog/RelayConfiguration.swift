@@ -95,6 +95,13 @@ public struct RelayConfiguration: Sendable {
   /// The longest that a capture becomes, and the longest time that it is written to; 0 for any.
   public var rotateBytes: UInt64 = 1 << 30
   public var rotateNanoseconds: UInt64 = 24 * 3600 * 1_000_000_000
+  /// The most that recordings may take together on disk, and how old they may be (nanoseconds); 0 for any. How much of the
+  /// file system is kept free, in percent.
+  public var keepBytes: UInt64 = 0
+  public var keepNanoseconds: UInt64 = 0
+  public var keepFreePercent = 0
+  /// Captures are compressed when they were ended.
+  public var compresses = false
   public var user: String?
   public var group: String?
 
@@ -108,6 +115,11 @@ public struct RelayConfiguration: Sendable {
   var leavesUnrecorded: Bool {
     !only.isEmpty || filter != nil || directory.hasVariables || maxRecordingBytes < .max || preLogin
   }
+
+  /// Recordings are deleted as they become too many, too old or too large.
+  var deletes: Bool { keepBytes > 0 || keepNanoseconds > 0 || keepFreePercent > 0 }
+  /// The index of a day that is over gets a name of its own.
+  var endsIndexDaily: Bool { deletes || layout == .pcapng }
 
   var looksForProxy: Bool { proxyFromUnix || !proxyFrom.isEmpty }
 

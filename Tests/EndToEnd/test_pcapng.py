@@ -229,7 +229,7 @@ class Sessions(CaptureTest):
         receive_exactly(server, 7)
 
         wait_until(lambda: captures(relay.directory, ".pcapng.part"), what="a capture")
-        wait_until(lambda: os.path.getsize(captures(relay.directory, ".part")[0]), what="its first blocks")
+        wait_until(lambda: os.path.getsize(captures(relay.directory, ".pcapng.part")[0]), what="its first blocks")
         wait_until(lambda: recorded_part(relay) == [b"hello\r\n"], what="the recording")
         self.finish(client, server)
 

@@ -138,6 +138,8 @@ static inline int uring_register_buffers(struct io_uring *ring, void *address, u
 }
 
 // Variadic functions and macros that Swift cannot call.
+// Gives a file another name that nobody has yet: 0, or -1 and errno.
+int uring_rename(const char *from, const char *to);
 int uring_open(const char *path, int flags, unsigned mode);
 /// Whether a file system is one that has no device (statfs(2)): tmpfs or ramfs.
 int uring_is_in_memory(int descriptor);

@@ -163,6 +163,8 @@ enum Limits {
   static let capturePlaces: UInt64 = 1 << 20
   /// What is wrong with a capture is listed up to so much of it, and counted beyond.
   static let captureDamages = 100
+  /// How often a directory is looked at for what is to be deleted from it.
+  static let sweepMilliseconds: Int32 = 5000
   /// A file that was written to so short a time ago is taken as being written, and not deleted: its recorder may not have
   /// locked it yet.
   static let retentionGraceNanoseconds: Int64 = 5_000_000_000

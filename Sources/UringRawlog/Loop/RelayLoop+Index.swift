@@ -41,9 +41,19 @@ extension RelayLoop where R: ~Copyable {
     ring.write(environment.index, bytes, offset: -1, token: Token(.indexWrite))
   }
 
+  /// From now on the index is that of today.
+  mutating func beginIndexDay() {
+    indexDay = clock.localName()
+    indexDayEnd = clock.endOfLocalDay()
+  }
+
   /// The file by the index's path may be another one now: moved away for rotation, or gone with its directory.
   mutating func reopenIndex() {
     isIndexReopenWanted = false
+    if clock.now.epochMicroseconds >= indexDayEnd {
+      environment.endIndexDay(indexDay)
+      beginIndexDay()
+    }
     do throws(StartError) {
       let opened = try environment.reopenIndex()
       ring.close(environment.index, token: Token(.close))

@@ -94,6 +94,7 @@ extension RelayLoop where R: ~Copyable {
   mutating func noteOpened(_ flow: FlowIndex, _ result: Int32) {
     if result >= 0 {
       sessions[file: flow].descriptor = result
+      ring.lock(result)
     } else {
       sessions[file: flow].openError = -result
     }
@@ -533,6 +534,7 @@ extension RelayLoop where R: ~Copyable {
         if sessions[file: flow].hasUnwritten { write(flow) } else if sharesFile { showLines(flow) }
       }
     }
+    if clock.now.epochMicroseconds >= indexDayEnd { isIndexReopenWanted = true }
     if isIndexReopenWanted, !index.isWriting { reopenIndex() }
     if index.waitingSince > 0, isDraining || now >= index.waitingSince + flushAge { writeIndex() }
   }

@@ -34,6 +34,10 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     var messages: Int32 = -1
     /// A capture has its final name.
     var captureEnded: () -> Void = {}
+    /// What was deleted, and what is to be said about that, since the last time.
+    var swept: () -> [Sweeper.News] = { [] }
+    /// Names the index of a day that is over after it, and that day.
+    var endIndexDay: (LocalTimeText) -> Void = { _ in }
     /// Opens the index again, by its path: the descriptor, and whether the file ends in a torn line.
     var reopenIndex: () throws(StartError) -> (descriptor: Int32, endsTorn: Bool) = { () throws(StartError) in
       throw StartError(.cannotCreate, "the index cannot be opened again")
@@ -174,6 +178,12 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// The directory was gone when a file was to be made: open it again before the next.
   var isDirectoryGone = false
   var directoryRetryAt: UInt64 = 0
+  /// How many recordings were deleted to keep within limits, and how much they took on disk.
+  var deletedRecordings = 0
+  var deletedBytes: UInt64 = 0
+  /// When the day of the index is over (microseconds since the epoch), and a time in it.
+  var indexDayEnd: Int64 = .max
+  var indexDay = LocalTimeText()
   var indexRetryAt: UInt64 = 0
   var isIndexReopenWanted = false
   var isIndexFailureSaid = false
@@ -309,12 +319,14 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   mutating func run() throws(Errno) {
     start()
     while !isFinished { try turn() }
+    if deletedRecordings > 0 { report.say("deleted \(deletedRecordings) recordings, \(deletedBytes) bytes") }
     report.sumUp()
   }
 
   /// Prepares the first operations.
   mutating func start() {
     clock.set(ring.now())
+    if configuration.endsIndexDaily { beginIndexDay() }
     if environment.directory >= 0 { isDirectoryInMemory = ring.answersAtOnce(environment.directory) }
     if environment.signals >= 0 { ring.read(environment.signals, signalBytes, token: Token(.signal)) }
     if environment.wake >= 0 { ring.read(environment.wake, wakeBytes, token: Token(.wake)) }
@@ -502,7 +514,24 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     case nil:
       break
     }
+    noteSwept()
     ring.read(environment.wake, wakeBytes, token: Token(.wake))
+  }
+
+  /// Lists what was deleted.
+  private mutating func noteSwept() {
+    for news in environment.swept() {
+      switch news {
+      case .said(let text): report.say(text)
+      case .deleted(let deleted):
+        if deletedRecordings == 0 {
+          report.say("deleting recordings that are too many or too old; the index lists each, as event 'delete'")
+        }
+        deletedRecordings += 1
+        deletedBytes += deleted.bytes
+        index.delete(deleted, clock: &clock)
+      }
+    }
   }
 
   /// The first request to end lets sessions go on for the drain time; the second ends them, the third does not wait for

@@ -32,6 +32,15 @@ struct Retention {
     case size
     /// `--keep-free`.
     case free
+
+    /// What the index calls it.
+    var option: StaticString {
+      switch self {
+      case .age: "keep-age"
+      case .size: "keep-size"
+      case .free: "keep-free"
+      }
+    }
   }
 
   struct Deletion: Equatable {

@@ -183,6 +183,26 @@ struct SessionIndex: ~Copyable {
     endLine(at: clock.now.nanoseconds)
   }
 
+  /// The record of a recording that was deleted to keep the directory within its limits, now.
+  mutating func delete(_ deleted: Sweep.Deleted, clock: inout Clock) {
+    lineStart = pending.count
+    pending.append("{\"event\":\"delete\",\"id\":")
+    let name = deleted.paths.first.map { Sweep.name($0) } ?? ""
+    pending.append(jsonString(StoredName(name).map { String($0.stem) } ?? name))
+    pending.append(",\"time\":\"")
+    clock.appendIndexTime(clock.now.epochMicroseconds, to: &pending)
+    pending.append("\",\"reason\":\"")
+    pending.append(deleted.reason.option)
+    field("\",\"bytes\":", deleted.bytes)
+    pending.append(",\"files\":[")
+    for (number, path) in deleted.paths.enumerated() {
+      if number > 0 { pending.append(UInt8(ascii: ",")) }
+      pending.append(jsonString(path))
+    }
+    pending.append("]")
+    endLine(at: clock.now.nanoseconds)
+  }
+
   /// The worst that happened to either direction.
   private static func recording(
     _ session: borrowing Session, _ inFile: borrowing RecordingFile, _ outFile: borrowing RecordingFile, hasGaps: Bool

@@ -4,6 +4,15 @@ import Glibc
 /// open(2), which Swift cannot call with a mode: a descriptor, or -1 and errno.
 func openFile(_ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32 = 0) -> Int32 { uring_open(path, flags, mode) }
 
+/// The same for a path below an opened directory.
+func openFile(below directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32) -> Int32 {
+  uring_openat(directory, path, flags, 0)
+}
+
+/// Gives a file a name that nobody has yet: whether that was done.
+@discardableResult
+func renameFile(_ path: String, to other: String) -> Bool { uring_rename(path, other) == 0 }
+
 /// A descriptor of a directory for opening files in it: -1 and errno when there is none.
 func openDirectoryPath(_ path: String) -> Int32 { uring_open_directory(path) }
 
