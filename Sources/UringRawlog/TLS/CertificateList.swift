@@ -40,7 +40,9 @@ struct CertificateList: ~Copyable {
 
   /// A certificate (X509), owned by the list.
   subscript(place: Int) -> OpaquePointer {
-    guard let certificate = openssl_certificates_at(pointer, Int32(place)) else { fatalError("no certificate \(place)") }
+    guard let certificate = openssl_certificates_at(pointer, Int32(place)) else {
+      fatalError("no certificate \(place)")
+    }
     return certificate
   }
 

@@ -16,7 +16,8 @@ public enum ServerName: Equatable, Sendable {
     }
     let name = text.hasSuffix(".") ? String(text.dropLast()) : text
     guard Self.isHost(name) else {
-      throw ValueError("'\(text.escapedForMessage)' is neither a host name nor an address; write it as in a certificate")
+      throw ValueError(
+        "'\(text.escapedForMessage)' is neither a host name nor an address; write it as in a certificate")
     }
     self = .host(name)
   }
@@ -36,12 +37,13 @@ public enum ServerName: Equatable, Sendable {
   private static func isHost(_ text: String) -> Bool {
     guard !text.isEmpty, text.utf8.count <= 253 else { return false }
     return text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { label in
-      (1...63).contains(label.utf8.count) && label.unicodeScalars.allSatisfy { scalar in
-        switch scalar {
-        case "a"..."z", "A"..."Z", "0"..."9", "-", "_": true
-        default: false
+      (1...63).contains(label.utf8.count)
+        && label.unicodeScalars.allSatisfy { scalar in
+          switch scalar {
+          case "a"..."z", "A"..."Z", "0"..."9", "-", "_": true
+          default: false
+          }
         }
-      }
     }
   }
 }

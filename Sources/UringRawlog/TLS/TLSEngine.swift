@@ -94,6 +94,9 @@ struct TLSEngine: ~Copyable {
   }
 
   deinit {
+    // Otherwise OpenSSL takes a session that ended without our close_notify for one that must not be resumed, as
+    // versions before 1.1 had it (RFC 5246 §7.2.1).
+    if state != .failed { SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN) }
     SSL_free(ssl)
     transport.pointee.releasePending()
     transport.deinitialize(count: 1)

@@ -116,7 +116,8 @@ extension TLSSetupError.Password {
   fileprivate func message(_ path: String) -> String {
     switch self {
     case .empty: "the first line of '\(path)' is empty; write the key's password there"
-    case .tooLong: "the first line of '\(path)' is longer than \(PrivateKey.passwordBytes) bytes; write the password alone"
+    case .tooLong:
+      "the first line of '\(path)' is longer than \(PrivateKey.passwordBytes) bytes; write the password alone"
     case .wrong(let key): "the first line of '\(path)' is not the password of '\(key)'; correct it"
     }
   }
