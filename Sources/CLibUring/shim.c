@@ -52,3 +52,12 @@ void uring_release_free_memory(void) {
   malloc_trim(0);
 #endif
 }
+
+unsigned long uring_heap_bytes(void) {
+#ifdef __GLIBC__
+  struct mallinfo2 heap = mallinfo2();
+  return heap.uordblks + heap.hblkhd;
+#else
+  return 0;
+#endif
+}

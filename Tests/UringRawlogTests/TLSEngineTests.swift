@@ -431,6 +431,24 @@ import Testing
     #expect(link.client.engine.place == 77 + UInt64(link.client.given))
   }
 
+  /// As a loop has them: in the places of a table, each there or not.
+  @Test func enginesLieInATable() throws {
+    let trust = try certificates.trust()
+    let table = UnsafeMutablePointer<TLSEngine?>.allocate(capacity: 3)
+    for place in 0..<3 { (table + place).initialize(to: nil) }
+    table[1] = TLSEngine(connecting: trust)
+    let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
+    let first = table[1]?.handshake(nothing, at: 0)
+    let none = table[2]?.handshake(nothing, at: 0)
+    #expect(first == TLSEngine.Step(taken: 0, isCostly: true) && none == nil)
+    table[2] = TLSEngine(connecting: trust)
+    table[1] = nil
+    let states = [table[1]?.state, table[2]?.state]
+    #expect(states == [nil, .handshaking])
+    table.deinitialize(count: 3)
+    table.deallocate()
+  }
+
   // MARK: Resumption
 
   @Test(arguments: TLSVersion.allCases)

@@ -62,6 +62,10 @@ static inline X509 *openssl_certificates_at(const STACK_OF(X509) *list, int plac
 }
 static inline void openssl_certificates_free(STACK_OF(X509) *list) { sk_X509_pop_free(list, X509_free); }
 
+// Keys, whose functions are macros with a variable number of arguments.
+static inline EVP_PKEY *openssl_new_ec_key(void) { return EVP_EC_gen("P-256"); }
+static inline EVP_PKEY *openssl_new_rsa_key(void) { return EVP_RSA_gen(2048); }
+
 /// The DNS name at `place` among the names that a certificate is for, or NULL where there is none or another kind.
 /// `end` is set when the list has no such place.
 const char *openssl_dns_name(const GENERAL_NAMES *names, int place, int *length, int *end);

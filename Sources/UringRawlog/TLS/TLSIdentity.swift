@@ -83,3 +83,7 @@ struct TLSIdentity: ~Copyable {
     OpenSSLError.clear()
   }
 }
+
+/// It is only ever used by one thread at a time. It may be made in another one than the loop's and handed over: OpenSSL
+/// counts references to it atomically, and its errors are those of the thread that makes it.
+extension TLSIdentity: @unchecked Sendable {}

@@ -98,3 +98,6 @@ struct TLSTrust: ~Copyable {
     if let session = session.pointee, SSL_SESSION_is_resumable(session) == 1 { SSL_set_session(ssl, session) }
   }
 }
+
+/// As `TLSIdentity`: handed over from one thread to another, never shared.
+extension TLSTrust: @unchecked Sendable {}
