@@ -10,7 +10,8 @@ let swiftSettings: [SwiftSetting] = [
 let package = Package(
   name: "uring-rawlog",
   products: [
-    .executable(name: "uring-rawlog", targets: ["uring-rawlog"])
+    .executable(name: "uring-rawlog", targets: ["uring-rawlog"]),
+    .executable(name: "rawlog", targets: ["rawlog"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
@@ -46,6 +47,13 @@ let package = Package(
       ],
       path: "Sources/Command",
       swiftSettings: swiftSettings
+    ),
+    .executableTarget(
+      name: "rawlog",
+      dependencies: ["UringRawlog"],
+      path: "Sources/Postlogin",
+      swiftSettings: swiftSettings,
+      linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]
     ),
     .testTarget(
       name: "UringRawlogTests",

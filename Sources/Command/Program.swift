@@ -71,7 +71,8 @@ struct Program: ParsableCommand {
       var name = String(argument.prefix { $0 != "=" })
       if argument.hasPrefix("-f") { name = "--filter" }
       guard name.hasPrefix("--"),
-        !["--listen", "--only", "--workload", "--timestamps", "--boundaries", "--ip-in-name"].contains(name)
+        !["--listen", "--only", "--proxy-from", "--workload", "--timestamps", "--boundaries", "--ip-in-name"].contains(
+          name)
       else { continue }
       if !seen.insert(name).inserted { return name }
     }

@@ -47,6 +47,35 @@ struct RelayOptions: ParsableArguments {
       valueName: "pair|merged"))
   var layout = "pair"
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      Record between client and relay, or between relay and server: then .in is what the server answered, .out what it \
+      was sent.
+      """, valueName: "front|back"))
+  var leg = "front"
+
+  @Option(
+    name: .customLong("protocol"),
+    help: ArgumentHelp(
+      "What is spoken: so credentials can be left out and logins be told.", valueName: "raw|imap|pop3|smtp|lmtp|sieve"))
+  var mailProtocol = "raw"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      Whether each password and SASL response becomes '<redacted>' in the recording. (default: redact when --protocol is \
+      given; raw can only keep)
+      """, valueName: "redact|keep"))
+  var secrets: String?
+
+  @Flag(
+    name: .long,
+    help: "Record up to the server's answer to a successful login; the session goes on unrecorded.")
+  var preLogin = false
+
   @Flag(name: [.customShort("t"), .long], help: "Put 'SECONDS.MICROSECONDS ' in front of each line, as rawlog -t.")
   var timestamps = false
 
@@ -106,6 +135,24 @@ struct RelayOptions: ParsableArguments {
       "The most bytes recorded a session and direction; then it goes on unrecorded. (default: no limit)",
       valueName: "size"))
   var maxRecording: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      Accept and require a PROXY header (v1 or v2) from these addresses: a network, an address, or 'unix'. From others \
+      one is refused. May be given more than once. (default: nothing looks for one)
+      """, valueName: "cidr|unix"))
+  var proxyFrom: [String] = []
+
+  @Option(
+    name: .long, help: ArgumentHelp("Tell the server with a PROXY header who the client is.", valueName: "v1|v2"))
+  var sendProxy: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("How long a PROXY header may take; 0 for no limit.", valueName: "duration"))
+  var handshakeTimeout = "10s"
 
   @Option(
     name: .long,
@@ -176,6 +223,8 @@ struct RelayOptions: ParsableArguments {
       guard !index.isEmpty else { throw Self.wrong("--index is empty: name a directory") }
       configuration.indexDirectory = index
     }
+    configuration.leg = try Self.choice("--leg", leg)
+    try readProtocol(into: &configuration)
     configuration.layout = try Self.choice("--layout", layout)
     if let collector = configuration.directory.text.dropPrefix("tcp:") {
       try readCollector(collector, into: &configuration)
@@ -221,6 +270,31 @@ struct RelayOptions: ParsableArguments {
     }
   }
 
+  private func readProtocol(into configuration: inout RelayConfiguration) throws(StartError) {
+    if mailProtocol != "raw" {
+      guard let known = MailProtocol(rawValue: mailProtocol) else {
+        let choices = (["raw"] + MailProtocol.allCases.map(\.rawValue)).joined(separator: ", ")
+        throw Self.wrong("--protocol: '\(mailProtocol.escapedForMessage)' is none of \(choices)")
+      }
+      configuration.mailProtocol = known
+    }
+    switch secrets {
+    case "keep": configuration.keepsSecrets = true
+    case "redact" where configuration.mailProtocol == nil:
+      throw Self.wrong("--secrets redact: what credentials are is known only of a protocol; add --protocol")
+    case nil, "redact": configuration.keepsSecrets = configuration.mailProtocol == nil
+    case let other?: throw Self.wrong("--secrets: '\(other.escapedForMessage)' is not 'redact' or 'keep'")
+    }
+    configuration.preLogin = preLogin
+    if preLogin, configuration.mailProtocol == nil || configuration.mailProtocol == .lmtp {
+      throw Self.wrong("--pre-login: there is no login in \(mailProtocol); name --protocol imap, pop3, smtp or sieve")
+    }
+    if configuration.directory.needsUser, configuration.mailProtocol == nil || configuration.mailProtocol == .lmtp {
+      throw Self.wrong(
+        "--dir: nobody logs in with \(mailProtocol), so there is no %{user}; name --protocol imap, pop3, smtp or sieve")
+    }
+  }
+
   private func readCollector(_ text: String, into configuration: inout RelayConfiguration) throws(StartError) {
     let address = try Self.read("--dir") { () throws(ValueError) in try Address(connecting: text) }
     guard case .host = address.target else { throw Self.wrong("--dir: a collector is tcp:HOST:PORT") }
@@ -245,6 +319,17 @@ struct RelayOptions: ParsableArguments {
       try Values.duration(connectTimeout)
     }
     configuration.relay = try Self.choice("--relay", relay)
+    configuration.handshakeNanoseconds = try Self.read("--handshake-timeout") { () throws(ValueError) in
+      try Values.duration(handshakeTimeout)
+    }
+    for text in proxyFrom {
+      if text == "unix" {
+        configuration.proxyFromUnix = true
+      } else {
+        configuration.proxyFrom.append(try Self.read("--proxy-from") { () throws(ValueError) in try CIDR(text) })
+      }
+    }
+    if let sendProxy { configuration.sendProxy = try Self.choice("--send-proxy", sendProxy) }
     configuration.drainNanoseconds = try Self.read("--drain") { () throws(ValueError) in try Values.duration(drain) }
   }
 

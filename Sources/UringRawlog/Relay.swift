@@ -87,8 +87,10 @@ public enum Relay {
       }, resolve: { resolution.begin() }, resolved: { resolution.take() })
     do throws(Errno) {
       var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
-      report.say(
-        "recordings hold what is sent, passwords included, in clear; keep '\(configuration.directory.text)' private")
+      if !configuration.redacts {
+        report.say(
+          "recordings hold what is sent, passwords included, in clear; keep '\(configuration.directory.text)' private")
+      }
       for listener in listeners { report.say("listening on \(listener.bound)") }
       isRunning = true
       try loop.run()

@@ -225,6 +225,7 @@ struct FaultyRing: Ring, ~Copyable {
   func isDelivered(_ socket: Int32) -> Bool { inner.isDelivered(socket) }
   func peerAddress(of socket: Int32) -> PeerAddress? { inner.peerAddress(of: socket) }
   func peerPath(of socket: Int32) -> String? { inner.peerPath(of: socket) }
+  func localAddress(of socket: Int32) -> PeerAddress? { inner.localAddress(of: socket) }
   func localPort(of socket: Int32) -> UInt16? { inner.localPort(of: socket) }
   mutating func openDirectory(_ path: String) -> Int32? { inner.openDirectory(path) }
 }

@@ -86,6 +86,7 @@ struct SimulatedRing: Ring, ~Copyable {
     world.peer(socket).map { PeerAddress(ipv4: $0.address, port: UInt16(truncatingIfNeeded: $0.number)) }
   }
   func peerPath(of socket: Int32) -> String? { nil }
+  func localAddress(of socket: Int32) -> PeerAddress? { PeerAddress(ipv4: 0x7F00_0001, port: 143) }
   func localPort(of socket: Int32) -> UInt16? { 143 }
   mutating func openDirectory(_ path: String) -> Int32? { nil }
 }

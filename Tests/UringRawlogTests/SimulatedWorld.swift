@@ -596,7 +596,8 @@ final class SimulatedWorld {
       if place > file.bytes.count || place < file.bytes.count && !mayOverwrite {
         violate("write at \(offset) of a file of \(file.bytes.count) bytes")
       }
-      file.bytes.replaceSubrange(place..<min(place + count, file.bytes.count), with: all[..<count])
+      let start = min(place, file.bytes.count)
+      file.bytes.replaceSubrange(start..<min(start + count, file.bytes.count), with: all[..<count])
     }
     writtenBytes += count
     complete(operation.token, Int32(count))

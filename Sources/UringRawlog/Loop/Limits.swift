@@ -150,11 +150,42 @@ enum Limits {
   static let collectorEarlyNanoseconds: UInt64 = 100_000_000
   static let collectorEarlyEnds = 3
 
+  // MARK: PROXY headers
+
+  /// The longest that is accepted or sent. The standard wants them to fit 536 bytes; one with a certificate of the client
+  /// does not. nginx has the same limit.
+  static let proxyHeaderBytes = 4096
+
   // MARK: TLS
 
   /// The largest file of certificates, keys or a password: a system's whole list of authorities is a quarter of a
   /// megabyte.
   static let tlsFileBytes = 4 << 20
+
+  // MARK: The drop-in
+
+  /// A read, and thus what `-b` stands around: as large as that of Dovecot's rawlog.
+  static let postloginChunkBytes = 8 << 10
+  /// Reads of one direction that are not yet sent and recorded. Two let one come while one goes, the others are for small
+  /// ones.
+  static let postloginChunks = 4
+  /// A sender is read from while no more than this waits for its receiver, as Dovecot's rawlog does.
+  static let postloginPauseBytes = 8 << 10
+  /// Encoded bytes that are written at once; each file has two such blocks.
+  static let postloginBlockBytes = 16 << 10
+  /// How long encoded bytes stay in memory at the most.
+  static let postloginFlushNanoseconds: UInt64 = 1_000_000_000
+  /// How long a direction waits for a disk that takes nothing; then it goes on unrecorded.
+  static let postloginStallNanoseconds: UInt64 = 2_000_000_000
+  /// For each direction a read, a send and a write of its file, and one poll.
+  static let postloginOperations = 8
+  /// The stack of the process that records; only what is used of it is touched.
+  static let postloginStackBytes = 256 << 10
+  /// Names that are tried before a recording is given up.
+  static let postloginNameAttempts = 1000
+  /// What is thrown away of a client that goes on sending when nobody takes it, so that what it is still to receive is
+  /// not lost to a reset.
+  static let postloginDiscardBytes = 1 << 20
 
   // MARK: Messages
 
@@ -180,6 +211,11 @@ enum Limits {
     precondition(gatheredBuffers <= receiveBuffers / 2, "recordings must not starve receiving")
     precondition(writeBytesCrowded < writeBytes)
     precondition(collectorEndNanoseconds < exitNanoseconds, "the end waits for the collector like for a disk")
+
+    precondition(postloginBlockBytes >= Encoder.leastOutput, "an encoder always gets on in an empty block")
+    precondition(postloginChunks == PostloginFlow.places)
+    precondition(postloginPauseBytes + postloginChunkBytes < postloginChunks * postloginChunkBytes)
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
+    precondition(ProxyHeader.tlsBytesMaximum >= 2048, "a certificate of a client fits a PROXY header")
   }
 }

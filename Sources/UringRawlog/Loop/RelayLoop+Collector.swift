@@ -9,7 +9,8 @@ extension RelayLoop where R: ~Copyable {
   mutating func collect(_ slot: Int) {
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
-      if configuration.isRecorded(flow.direction) { sessions[file: flow].state = .open }
+      sessions[file: flow].limit = configuration.maxRecordingBytes
+      if isRecorded(flow.direction) { sessions[file: flow].state = .open }
     }
     writeStart(slot)
     askCollector(slot)
@@ -208,7 +209,7 @@ extension RelayLoop where R: ~Copyable {
     while let block = sessions[file: file].first {
       let header = block.header.pointee
       let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
-      let sent = MergedLine.shares(inFirst: Int(header.written), of: bytes)
+      let sent = shares(inFirst: Int(header.written), of: bytes)
       unsent.in += Int(header.relayed - header.relayedOut) - sent.in.relayed
       unsent.out += Int(header.relayedOut) - sent.out.relayed
       sessions[file: file].recorded += UInt64(sent.in.relayed)

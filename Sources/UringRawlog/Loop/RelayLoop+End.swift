@@ -8,6 +8,9 @@ extension RelayLoop where R: ~Copyable {
     switch sessions[slot].phase {
     case .free, .connecting:
       break
+    case .handshaking:
+      let flow = FlowIndex(slot, .in)
+      if sessions[flow: flow].mayReceive { receive(flow) }
     case .relaying:
       pump(FlowIndex(slot, .in))
       pump(FlowIndex(slot, .out))
@@ -26,7 +29,10 @@ extension RelayLoop where R: ~Copyable {
 
   /// Ends relaying: everything of the session that is with the kernel is called back.
   mutating func terminate(_ slot: Int, _ reason: Session.Reason) {
-    guard sessions[slot].phase == .connecting || sessions[slot].phase == .relaying else { return }
+    switch sessions[slot].phase {
+    case .handshaking, .connecting, .relaying: break
+    case .free, .terminating, .closing: return
+    }
     if sessions[slot].reason == .none { sessions[slot].reason = reason }
     sessions[slot].phase = .terminating
     activeSessions -= 1
@@ -73,6 +79,7 @@ extension RelayLoop where R: ~Copyable {
     }
     if !isAbandoning { writeEnd(slot) }
     heap.remove(slot, in: &sessions)
+    forgetProxied(slot)
     sessions.remove(slot)
     mustArmAccepts = true
   }

@@ -7,7 +7,7 @@ extension RelayLoop where R: ~Copyable {
   @inline(__always)
   func mayGather(_ flow: FlowIndex, _ span: Int32) -> Bool {
     Int(spans[span].count) * 2 >= ring.bufferBytes && writesReceiveBuffers && sessions[file: flow].state == .open
-      && !sessions[file: flow].isDropping
+      && !sessions[file: flow].isDropping && sessions[file: flow].limit == .max && edits.isEmpty
       && Int(sessions[file: flow].gathered + sessions[file: flow].gatheredInFlight) < Limits.gatheredBuffersPerFile
       && gatheredBuffers < Limits.gatheredBuffers && !sessions[flow: flow].isParked
   }

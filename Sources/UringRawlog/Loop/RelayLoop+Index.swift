@@ -11,19 +11,23 @@ extension RelayLoop where R: ~Copyable {
   private func indexNames(_ slot: Int) -> SessionIndex.Names {
     var names = names[Int(sessions[slot].listener)]
     if !unixClients.isEmpty, let name = unixClients[slot] { names.unixClient = name }
+    if !users.isEmpty, let user = users[slot] { names.user = user }
     return names
   }
 
   mutating func writeEnd(_ slot: Int) {
     writeStart(slot)
-    let inFlow = FlowIndex(slot, .in)
-    let outFlow = FlowIndex(slot, .out)
+    let inFlow = FlowIndex(slot, recorded(.in))
+    let outFlow = inFlow.reverse
+    var gaps = gaps.isEmpty ? [] : gaps[slot] ?? []
+    for place in gaps.indices { gaps[place].direction = recorded(gaps[place].direction) }
     index.end(
       sessions[slot], in: sessions[flow: inFlow], out: sessions[flow: outFlow], inFile: sessions[file: inFlow],
-      outFile: sessions[file: outFlow], gaps: gaps.isEmpty ? [] : gaps[slot] ?? [],
-      names: indexNames(slot), fileName: fileName, clock: &clock)
-    if !gaps.isEmpty { gaps[slot] = nil }
+      outFile: sessions[file: outFlow], gaps: gaps, names: indexNames(slot), fileName: fileName, clock: &clock)
+    if !gaps.isEmpty { self.gaps[slot] = nil }
     if !unixClients.isEmpty { unixClients[slot] = nil }
+    if !users.isEmpty { users[slot] = nil }
+    if !mailboxes.isEmpty { mailboxes[slot] = nil }
   }
 
   mutating func writeIndex() {

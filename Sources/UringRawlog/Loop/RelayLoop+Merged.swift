@@ -13,27 +13,16 @@ extension RelayLoop where R: ~Copyable {
 
   /// Stages what of a span is not recorded yet; false when staging memory ran out on the way.
   mutating func merge(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
-    let skipped = Int(sessions[file: flow].position - start)
-    var count = Int(spans[span].count) - skipped
-    let limit = configuration.maxRecordingBytes
-    let isLast = sessions[file: flow].position + UInt64(count) > limit
-    if isLast { count = Int(limit - sessions[file: flow].position) }
     let stamp = clock.stamp(spans[span].stamp)
     guard markGap(flow, stamp) else { return false }
-    var input = UnsafeRawBufferPointer(start: spans[span].memory + skipped, count: count)
-    while !input.isEmpty {
-      let held = Int(sessions[file: flow].line?.header.pointee.used ?? 0)
-      var taken = input.count
-      if let end = memchr(input.baseAddress!, Int32(UInt8(ascii: "\n")), input.count) {
-        taken = UnsafeRawPointer(end) - input.baseAddress! + 1
-        guard stageLine(flow, UnsafeRawBufferPointer(rebasing: input[..<taken]), stamp) else { return false }
-      } else if held + taken >= MergedLine.heldBytes {
-        guard stageLine(flow, input, stamp) else { return false }
-      } else {
-        guard hold(flow, input) else { return false }
-      }
-      input = UnsafeRawBufferPointer(rebasing: input[taken...])
-    }
+    guard edits.isEmpty else { return stageEdited(flow, span: span, from: start) }
+    let skipped = Int(sessions[file: flow].position - start)
+    var count = Int(spans[span].count) - skipped
+    let limit = sessions[file: flow].limit
+    let isLast = sessions[file: flow].position + UInt64(count) > limit
+    if isLast { count = Int(limit - sessions[file: flow].position) }
+    let input = UnsafeRawBufferPointer(start: spans[span].memory + skipped, count: count)
+    guard mergePiece(flow, input, stamp, isRelayed: true) else { return false }
     let file = file(of: flow)
     markDirty(file)
     writeIfMuch(file)
@@ -41,8 +30,32 @@ extension RelayLoop where R: ~Copyable {
     return true
   }
 
+  /// Stages bytes line by line; false when there was no memory for all of them.
+  ///
+  /// - Parameter isRelayed: they are of the stream, and not put into the recording by it.
+  mutating func mergePiece(
+    _ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer, _ stamp: borrowing Encoder.Stamp, isRelayed: Bool
+  ) -> Bool {
+    var input = bytes
+    while !input.isEmpty {
+      let held = Int(sessions[file: flow].line?.header.pointee.used ?? 0)
+      var taken = input.count
+      if let end = memchr(input.baseAddress!, Int32(UInt8(ascii: "\n")), input.count) {
+        taken = UnsafeRawPointer(end) - input.baseAddress! + 1
+        let line = UnsafeRawBufferPointer(rebasing: input[..<taken])
+        guard stageLine(flow, line, stamp, isRelayed: isRelayed) else { return false }
+      } else if held + taken >= MergedLine.heldBytes {
+        guard stageLine(flow, input, stamp, isRelayed: isRelayed) else { return false }
+      } else {
+        guard hold(flow, input, isRelayed: isRelayed) else { return false }
+      }
+      input = UnsafeRawBufferPointer(rebasing: input[taken...])
+    }
+    return true
+  }
+
   /// Keeps the beginning of a line until its end comes; false without memory for it.
-  private mutating func hold(_ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer) -> Bool {
+  private mutating func hold(_ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer, isRelayed: Bool) -> Bool {
     let held = sessions[file: flow].line
     var block: BlockPool.Block
     if let held, held.room.count >= bytes.count + Self.lineReserve {
@@ -56,6 +69,7 @@ extension RelayLoop where R: ~Copyable {
       if let held {
         fresh.bytes.copyMemory(from: held.bytes, byteCount: Int(held.header.pointee.used))
         fresh.header.pointee.used = held.header.pointee.used
+        fresh.header.pointee.relayed = held.header.pointee.relayed
         giveBack(held, of: flow.slot)
       }
       block = fresh
@@ -63,6 +77,8 @@ extension RelayLoop where R: ~Copyable {
     }
     block.room.copyMemory(from: bytes)
     block.header.pointee.used += Int32(bytes.count)
+    guard isRelayed else { return true }
+    block.header.pointee.relayed += Int32(bytes.count)
     sessions[file: flow].position += UInt64(bytes.count)
     return true
   }
@@ -77,14 +93,16 @@ extension RelayLoop where R: ~Copyable {
     sessions[file: flow].line = nil
     sessions[file: flow].lineBytesShown = 0
     let held = Int(line.header.pointee.used)
+    let relayed = Int(line.header.pointee.relayed)
     let stamp = clock.stamp(clock.now.epochMicroseconds)
     withUnsafeTemporaryAllocation(byteCount: MergedLine.mostHeaderBytes, alignment: 1) { header in
-      let count = MergedLine.writeHeader(stamp, flow.direction, .piece, at: header.baseAddress!)
+      let count = MergedLine.writeHeader(stamp, recorded(flow.direction), .piece, at: header.baseAddress!)
       memmove(line.bytes + count, line.bytes, held)
       line.bytes.copyMemory(from: header.baseAddress!, byteCount: count)
       line.bytes.storeBytes(of: UInt8(ascii: "\n"), toByteOffset: count + held, as: UInt8.self)
       line.header.pointee.used = 0
-      noteStaged(flow, line, count + held + 1, relayed: held)
+      line.header.pointee.relayed = 0
+      noteStaged(flow, line, count + held + 1, relayed: relayed)
     }
     let file = file(of: flow)
     sessions[file: file].isTailSealed = false
@@ -108,7 +126,7 @@ extension RelayLoop where R: ~Copyable {
   /// Stages what is held of a line with `bytes` behind it: as a whole line when they end in a line feed, otherwise as a
   /// piece; in several pieces when no block takes it all. False when memory ran out before the last.
   private mutating func stageLine(
-    _ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer, _ stamp: borrowing Encoder.Stamp
+    _ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer, _ stamp: borrowing Encoder.Stamp, isRelayed: Bool
   ) -> Bool {
     var rest = bytes
     let isWhole = bytes.last == UInt8(ascii: "\n")
@@ -125,9 +143,14 @@ extension RelayLoop where R: ~Copyable {
       let fromRest = min(rest.count, most - fromLine)
       let isEnd = fromLine == held && fromRest == rest.count
       let kind: MergedLine.Kind = isEnd && isWhole ? .whole : .piece
+      var relayed = isRelayed ? fromRest : 0
+      sessions[file: flow].position += UInt64(relayed)
       var to = block.room.baseAddress!
-      to += MergedLine.writeHeader(stamp, flow.direction, kind, at: to)
+      to += MergedLine.writeHeader(stamp, recorded(flow.direction), kind, at: to)
       if fromLine > 0, let line {
+        // What the held bytes stand for counts with the first of them.
+        relayed += Int(line.header.pointee.relayed)
+        line.header.pointee.relayed = 0
         to.copyMemory(from: line.bytes, byteCount: fromLine)
         to += fromLine
         dropHeld(flow, line, fromLine)
@@ -136,15 +159,19 @@ extension RelayLoop where R: ~Copyable {
         to.copyMemory(from: rest.baseAddress!, byteCount: fromRest)
         to += fromRest
         rest = UnsafeRawBufferPointer(rebasing: rest[fromRest...])
-        sessions[file: flow].position += UInt64(fromRest)
       }
       if kind == .piece {
         to.storeBytes(of: UInt8(ascii: "\n"), as: UInt8.self)
         to += 1
       }
-      noteStaged(flow, block, to - block.room.baseAddress!, relayed: fromLine + fromRest)
+      noteStaged(flow, block, to - block.room.baseAddress!, relayed: relayed)
       if isEnd { return true }
     }
+  }
+
+  /// Stages what is held of a line as a piece.
+  mutating func endPiece(_ flow: FlowIndex, _ stamp: borrowing Encoder.Stamp) -> Bool {
+    stageLine(flow, UnsafeRawBufferPointer(start: nil, count: 0), stamp, isRelayed: true)
   }
 
   /// The file's last block when it has that much room, or else a fresh one, whatever room that has.
@@ -184,6 +211,12 @@ extension RelayLoop where R: ~Copyable {
     sessions[file: file(of: flow)].stagedBytes += bytes
   }
 
+  /// What the first bytes of a block hold of the client's and of the server's direction.
+  func shares(inFirst count: Int, of encoded: UnsafeRawBufferPointer) -> (in: MergedLine.Share, out: MergedLine.Share) {
+    let shares = MergedLine.shares(inFirst: count, of: encoded)
+    return recorded(.in) == .in ? shares : (in: shares.out, out: shares.in)
+  }
+
   // MARK: Gaps
 
   /// Says in the file where bytes are missing, once a gap has its end; false without memory.
@@ -192,11 +225,11 @@ extension RelayLoop where R: ~Copyable {
     guard place != sessions[file: flow].markedGap, let gap = gaps[flow.slot]?[Int(place)] else { return true }
     // What was there of the line before the gap has no end.
     if sessions[file: flow].line != nil {
-      guard stageLine(flow, UnsafeRawBufferPointer(start: nil, count: 0), stamp) else { return false }
+      guard endPiece(flow, stamp) else { return false }
     }
     guard let block = blockForLine(file(of: flow), MergedLine.mostGapBytes) else { return false }
     path.removeAll()
-    MergedLine.appendGap(gap, stamp, to: &path)
+    MergedLine.appendGap(gap, recorded(gap.direction), stamp, to: &path)
     block.room.copyMemory(from: path.span)
     noteStaged(flow, block, path.count, relayed: 0)
     sessions[file: flow].markedGap = place
@@ -221,7 +254,7 @@ extension RelayLoop where R: ~Copyable {
   private mutating func stageRest(of flow: FlowIndex) -> Bool {
     let stamp = clock.stamp(clock.now.epochMicroseconds)
     guard markGap(flow, stamp) else { return false }
-    return sessions[file: flow].line == nil || stageLine(flow, UnsafeRawBufferPointer(start: nil, count: 0), stamp)
+    return sessions[file: flow].line == nil || endPiece(flow, stamp)
   }
 
   // MARK: Lines without an end
@@ -269,7 +302,7 @@ extension RelayLoop where R: ~Copyable {
       guard let line = sessions[file: flow].line else { continue }
       let used = Int(line.header.pointee.used)
       let start = block.room.baseAddress!
-      let header = MergedLine.writeHeader(stamp, flow.direction, .piece, at: start)
+      let header = MergedLine.writeHeader(stamp, recorded(flow.direction), .piece, at: start)
       (start + header).copyMemory(from: line.bytes, byteCount: used)
       start.storeBytes(of: UInt8(ascii: "\n"), toByteOffset: header + used, as: UInt8.self)
       block.header.pointee.used += Int32(header + used + 1)

@@ -15,14 +15,20 @@ extension RelayLoop where R: ~Copyable {
     if isDirectoryGone { reopenDirectory() }
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
-      if configuration.isRecorded(flow.direction) { sessions[file: flow].state = .opening }
+      sessions[file: flow].limit = configuration.maxRecordingBytes
+      if isRecorded(flow.direction) { sessions[file: flow].state = .opening }
+    }
+    guard !needsUser else {
+      sessions[slot].awaitsUser = true
+      writeStart(slot)
+      return
     }
     openFiles(slot)
     if sessions[slot].fileOperations == 0 { openingEnded(slot) }
   }
 
   /// Creates the files of all directions that wait for theirs.
-  private mutating func openFiles(_ slot: Int) {
+  mutating func openFiles(_ slot: Int) {
     guard !sharesFile else {
       openFile(FlowIndex(slot, .in))
       return
@@ -57,10 +63,11 @@ extension RelayLoop where R: ~Copyable {
     if environment.directory < 0 {
       configuration.directory.append(
         to: &path, client: sessions[slot].client, time: sessions[slot].nameTime,
-        listener: environment.listeners[Int(sessions[slot].listener)].given, localPort: sessions[slot].localPort)
+        listener: environment.listeners[Int(sessions[slot].listener)].given, localPort: sessions[slot].localPort,
+        user: needsUser ? mailboxes[slot] ?? [] : [])
       path.append(UInt8(ascii: "/"))
     }
-    fileName.append(flow.direction, of: sessions[slot], to: &path)
+    fileName.append(recorded(flow.direction), of: sessions[slot], to: &path)
     path.append(0)
   }
 
@@ -116,7 +123,7 @@ extension RelayLoop where R: ~Copyable {
         takeBack(file)
         stopRecording(flow, .none)
       } else if error == 0 {
-        sessions[file: flow].state = sessions[file: flow].isTruncated ? .ended : .open
+        sessions[file: flow].state = sessions[file: flow].isOver ? .ended : .open
         sessions[file: file].isOpen = true
         if sessions[file: file].mustFlush { write(file) }
       } else {
@@ -153,7 +160,10 @@ extension RelayLoop where R: ~Copyable {
   /// Records the bytes of one span, of which the first is at `start` in the stream.
   @inline(__always)
   mutating func record(_ flow: FlowIndex, span: Int32, from start: UInt64) {
-    guard sessions[file: flow].isRecording, !sessions[file: flow].isWaiting else { return }
+    guard sessions[file: flow].isRecording, !sessions[file: flow].isWaiting else {
+      if !edits.isEmpty { keepEdits(flow) }
+      return
+    }
     let end = start + UInt64(spans[span].count)
     if sessions[file: flow].isDropping && !mayResume(flow) {
       drop(flow, to: end)
@@ -166,6 +176,7 @@ extension RelayLoop where R: ~Copyable {
     } else if !encode(flow, span: span, from: start) {
       memoryMissing(flow, for: end)
     }
+    if !edits.isEmpty { keepEdits(flow) }
   }
 
   /// Encodes what of a span is not recorded yet; false when staging memory ran out on the way.
@@ -177,7 +188,7 @@ extension RelayLoop where R: ~Copyable {
     if !encoder.timestamps, !encoder.boundaries, sessions[file: flow].position == start,
       !sessions[file: flow].isTailSealed, let block = sessions[file: flow].last, sessions[file: flow].isDirty,
       Int(block.header.pointee.capacity - block.header.pointee.used) >= count,
-      start + UInt64(count) <= configuration.maxRecordingBytes
+      start + UInt64(count) <= sessions[file: flow].limit, edits.isEmpty
     {
       (block.bytes + Int(block.header.pointee.used)).copyMemory(from: spans[span].memory, byteCount: count)
       let last = spans[span].memory.load(fromByteOffset: count - 1, as: UInt8.self)
@@ -189,7 +200,8 @@ extension RelayLoop where R: ~Copyable {
       writeIfMuch(flow)
       return true
     }
-    return encodeInPieces(flow, span: span, from: start)
+    return edits.isEmpty
+      ? encodeInPieces(flow, span: span, from: start) : stageEdited(flow, span: span, from: start)
   }
 
   /// Writes without waiting for the flush interval when there is enough for one write, or memory grows scarce.
@@ -208,7 +220,7 @@ extension RelayLoop where R: ~Copyable {
   mutating func encodeInPieces(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
     let skipped = Int(sessions[file: flow].position - start)
     var count = Int(spans[span].count) - skipped
-    let limit = configuration.maxRecordingBytes
+    let limit = sessions[file: flow].limit
     let isLast = sessions[file: flow].position + UInt64(count) > limit
     if isLast { count = Int(limit - sessions[file: flow].position) }
     let stamp = clock.stamp(encoder.timestamps ? spans[span].stamp : 0)
@@ -217,13 +229,29 @@ extension RelayLoop where R: ~Copyable {
       truncate(flow)
       return true
     }
-    var input = UnsafeRawBufferPointer(start: spans[span].memory + skipped, count: count)
-    var startsChunk = spans[span].startsChunk && skipped == 0
-    let endsChunk = spans[span].endsChunk || isLast
-    let block0 = sessions[file: flow].last
+    let input = UnsafeRawBufferPointer(start: spans[span].memory + skipped, count: count)
+    let isEncoded = encodePiece(
+      flow, input, startsChunk: spans[span].startsChunk && skipped == 0, endsChunk: spans[span].endsChunk || isLast,
+      stamp, isRelayed: true)
+    guard isEncoded else { return false }
+    markDirty(flow)
+    writeIfMuch(flow)
+    if isLast { truncate(flow) }
+    return true
+  }
+
+  /// Encodes bytes into staging blocks; false when there was no memory for all of them.
+  ///
+  /// - Parameter isRelayed: they are of the stream, and not put into the recording by it.
+  mutating func encodePiece(
+    _ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer, startsChunk: Bool, endsChunk: Bool,
+    _ stamp: borrowing Encoder.Stamp, isRelayed: Bool
+  ) -> Bool {
+    var input = bytes
+    var startsChunk = startsChunk
     var block: BlockPool.Block
-    if let block0, !sessions[file: flow].isTailSealed {
-      block = block0
+    if let last = sessions[file: flow].last, !sessions[file: flow].isTailSealed {
+      block = last
     } else {
       guard let fresh = nextBlock(flow) else { return false }
       block = fresh
@@ -233,19 +261,17 @@ extension RelayLoop where R: ~Copyable {
         input, startsChunk: startsChunk, endsChunk: endsChunk, stamp: stamp, state: &sessions[file: flow].encoder,
         into: block.room)
       block.header.pointee.used += Int32(truncatingIfNeeded: result.produced)
-      block.header.pointee.relayed += Int32(truncatingIfNeeded: result.consumed)
       sessions[file: flow].stagedBytes += result.produced
-      sessions[file: flow].position += UInt64(result.consumed)
-      if result.isDone { break }
+      if isRelayed {
+        block.header.pointee.relayed += Int32(truncatingIfNeeded: result.consumed)
+        sessions[file: flow].position += UInt64(result.consumed)
+      }
+      if result.isDone { return true }
       input = UnsafeRawBufferPointer(rebasing: input[result.consumed...])
       if result.consumed > 0 { startsChunk = false }
       guard let fresh = nextBlock(flow) else { return false }
       block = fresh
     }
-    markDirty(flow)
-    writeIfMuch(flow)
-    if isLast { truncate(flow) }
-    return true
   }
 
   /// A further staging block; nil when the pool or the session's share is used up.
@@ -284,7 +310,7 @@ extension RelayLoop where R: ~Copyable {
     markDirty(file(of: flow))
     flushForMemory(flow)
     switch configuration.logFull {
-    case .wait where configuration.logWaitNanoseconds > 0:
+    case .wait where configuration.logWaitNanoseconds > 0 && !sessions[flow.slot].awaitsUser:
       waitForMemory(flow)
     case .wait, .drop:
       drop(flow, to: end)
@@ -318,7 +344,7 @@ extension RelayLoop where R: ~Copyable {
   mutating func drop(_ flow: FlowIndex, to received: UInt64) {
     sessions[file: flow].isDropping = true
     // What lies behind `--max-recording` was not to be recorded.
-    let end = min(received, configuration.maxRecordingBytes)
+    let end = min(received, sessions[file: flow].limit)
     defer { if received > end { truncate(flow) } }
     let offset = sessions[file: flow].position
     guard end > offset else { return }
@@ -369,6 +395,8 @@ extension RelayLoop where R: ~Copyable {
 
   /// Records what was received while the file waited; false when memory ran out again.
   mutating func recordWaiting(_ flow: FlowIndex) -> Bool {
+    takeUpEdits(flow)
+    defer { if !edits.isEmpty { keepEdits(flow) } }
     var span = sessions[queue: flow].head
     var place = sessions[queue: flow].base
     while span >= 0, sessions[file: flow].isRecording {
@@ -592,9 +620,10 @@ extension RelayLoop where R: ~Copyable {
 
   // MARK: Ends of recordings
 
-  /// `--max-recording` is reached: nothing more is added to the file; what is staged is still written.
+  /// The limit is reached: nothing more is added to the file; what is staged is still written.
   mutating func truncate(_ flow: FlowIndex) {
-    sessions[file: flow].isTruncated = true
+    sessions[file: flow].isOver = true
+    sessions[file: flow].isTruncated = sessions[file: flow].limit == configuration.maxRecordingBytes
     if sessions[file: flow].state == .open { sessions[file: flow].state = .ended }
     let file = file(of: flow)
     sessions[file: file].mustFlush = true
@@ -609,7 +638,7 @@ extension RelayLoop where R: ~Copyable {
       let header = block.header.pointee
       let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
       if sharesFile {
-        let shares = MergedLine.shares(inFirst: Int(header.written), of: bytes)
+        let shares = shares(inFirst: Int(header.written), of: bytes)
         sessions[file: flow].recorded += UInt64(shares.in.relayed)
         sessions[file: flow].lineBytes += UInt64(shares.in.used)
         sessions[file: flow.reverse].recorded += UInt64(shares.out.relayed)
@@ -665,6 +694,7 @@ extension RelayLoop where R: ~Copyable {
 
   private mutating func stopDirection(_ flow: FlowIndex, _ state: RecordingFile.State) {
     giveBackLine(flow)
+    if !waitingEdits.isEmpty { waitingEdits[flow.rawValue] = nil }
     if sessions[file: flow].state != .none { sessions[file: flow].state = state }
     if sessions[file: flow].isWaiting { endWaiting(flow) } else { release(flow) }
   }
@@ -678,6 +708,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// Whether the files of a session whose sockets are closed are all on disk; starts what is missing for that.
   mutating func finishFiles(_ slot: Int) -> Bool {
+    if sessions[slot].awaitsUser { leaveUnrecorded(slot) }
     let isInEnding = finishDirection(FlowIndex(slot, .in))
     let isOutEnding = finishDirection(FlowIndex(slot, .out))
     guard isInEnding, isOutEnding else { return false }
@@ -699,6 +730,10 @@ extension RelayLoop where R: ~Copyable {
       return false
     case .open, .ended:
       if sessions[file: flow].isWaiting { return false }
+      if flow.direction == .in, !finishDialogue(flow.slot) {
+        waitForMemory(flow)
+        return false
+      }
       if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
       return true
     }

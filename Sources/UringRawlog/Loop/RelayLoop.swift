@@ -67,6 +67,14 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   let names: [SessionIndex.Names]
   /// Both directions of a session go to one file, which is kept where the client's direction has its own otherwise.
   let sharesFile: Bool
+  // What of the configuration is asked for each session, since asking it copies it.
+  let isBackLegRecorded: Bool
+  let looksForProxy: Bool
+  let redacts: Bool
+  let needsUser: Bool
+  let directoryHasVariables: Bool
+  let recordsEverybody: Bool
+  let recordedDirections: (in: Bool, out: Bool)
   /// Recordings are the relayed bytes themselves, and may be written from the receive buffers; from so many on at once.
   let writesReceiveBuffers: Bool
   let gatheredWriteBytes: Int
@@ -114,8 +122,22 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var trimAt: UInt64 = 0
   var trimTakenBlocks = 0
   var collector = CollectorState()
+  /// Clients of which it is not known whether they send a PROXY header, and memory for the next one.
+  var proxies: [Int: ProxyMemory] = [:]
+  var proxyScratch = ProxyMemory()
+  /// What PROXY headers said, and those on their way to the server.
+  var proxied: [Int: ProxiedClient] = [:]
+  var proxyHeaders: [Int: ProxyOutgoing] = [:]
   var firstDirty: Int32 = -1
   var lastDirty: Int32 = -1
+  var dialogues: DialogueTable
+  /// Who the last login of a session was for, as JSON, and whose mailbox it is where directories go by that.
+  var users: [Int: [UInt8]] = [:]
+  var mailboxes: [Int: [UInt8]] = [:]
+  /// Where the recording of the span that is being looked at differs from it, and the same of directions whose recording
+  /// waits for memory.
+  var edits = RecordingEdits()
+  var waitingEdits: [Int: WaitingEdits] = [:]
   /// Gaps of the sessions that have any.
   var gaps: [Int: [RecordingGap]] = [:]
   /// The addresses, as JSON, of clients that bound their unix socket to a path.
@@ -155,18 +177,21 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     let slots = environment.maxSlots
     let sessions = try SessionTable.make(capacity: slots)
     let heap = try DeadlineHeap.make(capacity: slots)
+    let dialogues = try DialogueTable.make(capacity: configuration.mailProtocol == nil ? 0 : slots)
     return RelayLoop(
-      configuration: configuration, environment: environment, ring: ring, sessions: sessions, heap: heap)
+      configuration: configuration, environment: environment, ring: ring, sessions: sessions, heap: heap,
+      dialogues: dialogues)
   }
 
   private init(
     configuration: RelayConfiguration, environment: Environment, ring: consuming R, sessions: consuming SessionTable,
-    heap: consuming DeadlineHeap
+    heap: consuming DeadlineHeap, dialogues: consuming DialogueTable
   ) {
     self.configuration = configuration
     self.environment = environment
     self.sessions = sessions
     self.heap = heap
+    self.dialogues = dialogues
     let buffers = ring.bufferCount
     let bufferBytes = ring.bufferBytes
     spans = SpanTable(
@@ -188,11 +213,19 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     fileName = FileName(
       processID: environment.processID, addressInName: configuration.addressInName, layout: configuration.layout)
     sharesFile = configuration.layout == .merged
+    isBackLegRecorded = configuration.leg == .back
+    looksForProxy = configuration.looksForProxy
+    redacts = configuration.redacts
+    needsUser = configuration.directory.needsUser
+    directoryHasVariables = configuration.directory.hasVariables
+    recordsEverybody = configuration.only.isEmpty
+    recordedDirections = (in: configuration.isRecorded(.in), out: configuration.isRecorded(.out))
     var serverPath = ""
     if case .unix(let path) = configuration.connect.target { serverPath = path }
     names = environment.listeners.map {
       SessionIndex.Names(
-        listener: $0.bound, listenerPath: $0.bound.dropPrefix("unix:") ?? $0.path, serverPath: serverPath)
+        listener: $0.bound, listenerPath: $0.bound.dropPrefix("unix:") ?? $0.path, serverPath: serverPath,
+        mailProtocol: configuration.mailProtocol)
     }
     sessionShare = configuration.logMemoryBytes / Limits.sessionShareOfLogMemory
     flushAge = configuration.flushNanoseconds / 4 * 3
@@ -201,6 +234,15 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     accepting = Array(repeating: .off, count: environment.listeners.count)
     batch = .allocate(capacity: Limits.completionsTaken)
     vectors = .allocate(capacity: max(Limits.sendVectors, Limits.writeVectors))
+  }
+
+  /// What a direction of the relay is called in recordings.
+  @inline(__always)
+  func recorded(_ direction: Direction) -> Direction { isBackLegRecorded ? direction.reverse : direction }
+
+  @inline(__always)
+  func isRecorded(_ direction: Direction) -> Bool {
+    direction == .in ? recordedDirections.in : recordedDirections.out
   }
 
   deinit {
@@ -439,8 +481,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     let now = clock.now.nanoseconds
     if now >= drainDeadline && exitDeadline == 0 {
       exitDeadline = now + Limits.exitNanoseconds
-      for slot in 0..<sessions.usedSlots where sessions[slot].phase == .connecting || sessions[slot].phase == .relaying
-      {
+      for slot in 0..<sessions.usedSlots {
         terminate(slot, .drain)
         touch(slot)
       }

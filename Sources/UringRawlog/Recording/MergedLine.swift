@@ -38,11 +38,11 @@ enum MergedLine {
 
   /// The line that tells of a gap.
   static func appendGap(
-    _ gap: RecordingGap, _ stamp: borrowing Encoder.Stamp, to text: inout Bytes
+    _ gap: RecordingGap, _ direction: Direction, _ stamp: borrowing Encoder.Stamp, to text: inout Bytes
   ) {
     let count = stamp.count
     stamp.text.span.withUnsafeBytes { text.append(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
-    text.append(UInt8(ascii: gap.direction == .in ? "I" : "O"))
+    text.append(UInt8(ascii: direction == .in ? "I" : "O"))
     text.append(Kind.gap.rawValue)
     text.append(UInt8(ascii: " "))
     text.append(decimal: gap.bytes)

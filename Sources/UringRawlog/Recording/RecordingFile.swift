@@ -31,7 +31,12 @@ struct RecordingFile {
   var isWaiting = false
   /// Relayed bytes are lost until there is memory again.
   var isDropping = false
+  /// Nothing more is added to it: `--max-recording` is reached, or with `--pre-login` somebody has logged in.
+  var isOver = false
+  /// The reason was `--max-recording`.
   var isTruncated = false
+  /// The place in the stream where its recording ends at the latest.
+  var limit = UInt64.max
   /// The last block is being written, or has receive buffers behind it, and takes no more bytes.
   var isTailSealed = false
 
@@ -88,7 +93,7 @@ struct RecordingFile {
   var waitingSince: UInt64 = 0
 
   /// Bytes of this direction that come are recorded.
-  @inline(__always) var isRecording: Bool { (state == .opening || state == .open) && !isTruncated }
+  @inline(__always) var isRecording: Bool { (state == .opening || state == .open) && !isOver }
   /// Something of it is not with the kernel yet.
   @inline(__always) var hasUnwritten: Bool { first != nil || gathered > 0 }
 

@@ -316,6 +316,7 @@ struct RehearsalRing: Ring, ~Copyable {
     PeerAddress(ipv4: 0x7F00_0001, port: 40000 &+ UInt16(truncatingIfNeeded: socket))
   }
   func peerPath(of socket: Int32) -> String? { nil }
+  func localAddress(of socket: Int32) -> PeerAddress? { nil }
   func localPort(of socket: Int32) -> UInt16? { 143 }
   mutating func openDirectory(_ path: String) -> Int32? { nil }
 }

@@ -89,6 +89,7 @@ protocol Ring: ~Copyable {
   /// The path that a peer on a unix socket is bound to; nil for most, which are bound to none.
   func peerPath(of socket: Int32) -> String?
   func localPort(of socket: Int32) -> UInt16?
+  func localAddress(of socket: Int32) -> PeerAddress?
   /// A descriptor of a directory, for opening files in it; nil when there is none by that name.
   mutating func openDirectory(_ path: String) -> Int32?
 }

@@ -1,0 +1,3 @@
+import UringRawlog
+
+Postlogin.run()

@@ -1,0 +1,68 @@
+/// The IMAP commands whose answers are outstanding, by a hash of their tags.
+///
+/// Of several with the same hash, the oldest is answered first. A client may have any number under way; of those that
+/// have no place only the number is kept, and they are none that matter.
+struct TaggedCommands {
+  struct Answered {
+    var answer: ExpectedAnswer
+    /// Logins under way that were sent before it.
+    var loginsBefore = 0
+    /// It was the command sent last.
+    var isLast = false
+  }
+
+  private struct Entry {
+    var hash: UInt32 = 0
+    var answer = ExpectedAnswer.single
+  }
+
+  private static let most = 16
+  private var entries = InlineArray<16, Entry>(repeating: Entry())
+  private var count: UInt8 = 0
+  private var untracked: UInt32 = 0
+
+  /// There are commands under way whose tags are forgotten: an answer might be theirs.
+  var isUncertain: Bool { untracked > 0 }
+
+  static let emptyHash: UInt32 = 0x811C_9DC5
+
+  /// FNV-1a.
+  @inline(__always)
+  static func hash(_ hash: UInt32, _ byte: UInt8) -> UInt32 { (hash ^ UInt32(byte)) &* 16_777_619 }
+
+  mutating func push(_ hash: UInt32, _ answer: ExpectedAnswer) {
+    if count == Self.most {
+      untracked &+= 1
+      guard answer != .single, let place = (0..<Self.most).first(where: { entries[$0].answer == .single }) else {
+        return
+      }
+      remove(at: place)
+    }
+    entries[Int(count)] = Entry(hash: hash, answer: answer)
+    count += 1
+  }
+
+  /// The command that an answer with this tag is for.
+  mutating func remove(_ hash: UInt32) -> Answered? {
+    var loginsBefore = 0
+    for place in 0..<Int(count) {
+      if entries[place].hash == hash {
+        let answered = Answered(
+          answer: entries[place].answer, loginsBefore: loginsBefore, isLast: place == Int(count) - 1)
+        remove(at: place)
+        return answered
+      }
+      if entries[place].answer.isLogin { loginsBefore += 1 }
+    }
+    if untracked > 0 { untracked -= 1 }
+    return nil
+  }
+
+  /// A SASL exchange is under way.
+  var hasExchange: Bool { (0..<Int(count)).contains { entries[$0].answer == .exchange } }
+
+  private mutating func remove(at place: Int) {
+    for next in place..<Int(count) - 1 { entries[next] = entries[next + 1] }
+    count -= 1
+  }
+}
