@@ -5,6 +5,18 @@ import PackageDescription
 let swiftSettings: [SwiftSetting] = [
   .swiftLanguageMode(.v6),
   .unsafeFlags(["-warnings-as-errors"]),
+  // Each function by itself, and none kept only because it is public: the linker leaves out what a program does not use.
+  // The drop-in uses little of the library.
+  .unsafeFlags(
+    ["-Xfrontend", "-function-sections", "-Xfrontend", "-internalize-at-link"], .when(configuration: .release)),
+]
+
+// Linked as shared libraries: a security fix of OpenSSL comes with the system's package, not with ours. Not a setting of
+// COpenSSL, since the drop-in must not have it: its link fails when it comes to need any of it.
+let openSSL: [LinkerSetting] = [.linkedLibrary("ssl"), .linkedLibrary("crypto")]
+// Without optimization nothing is left out, and the drop-in is a dynamic executable.
+let openSSLForDebugging: [LinkerSetting] = [
+  .linkedLibrary("ssl", .when(configuration: .debug)), .linkedLibrary("crypto", .when(configuration: .debug)),
 ]
 
 let package = Package(
@@ -21,12 +33,7 @@ let package = Package(
       name: "CLibUring",
       linkerSettings: [.linkedLibrary("uring")]
     ),
-    // Linked as a shared library: a security fix of OpenSSL comes with the system's package, not with ours. What does not
-    // depend on this target is not linked to it.
-    .target(
-      name: "COpenSSL",
-      linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]
-    ),
+    .target(name: "COpenSSL"),
     .target(
       name: "UringRawlog",
       dependencies: ["CLibUring", "COpenSSL"],
@@ -46,19 +53,21 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Sources/Command",
-      swiftSettings: swiftSettings
+      swiftSettings: swiftSettings,
+      linkerSettings: openSSL
     ),
     .executableTarget(
       name: "rawlog",
       dependencies: ["UringRawlog"],
       path: "Sources/Postlogin",
       swiftSettings: swiftSettings,
-      linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]
+      linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))] + openSSLForDebugging
     ),
     .testTarget(
       name: "UringRawlogTests",
       dependencies: ["Benchmarks", "UringRawlog"],
-      swiftSettings: swiftSettings
+      swiftSettings: swiftSettings,
+      linkerSettings: openSSL
     ),
   ]
 )

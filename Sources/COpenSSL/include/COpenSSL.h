@@ -40,6 +40,10 @@ static inline void openssl_set_server_name_callback(SSL_CTX *settings, int (*cal
 static inline int openssl_set_server_name(SSL *ssl, const char *name) {
   return (int)SSL_set_tlsext_host_name(ssl, name);
 }
+/// A place for something of ours beside the settings, and what frees it.
+static inline int openssl_new_index(CRYPTO_EX_free *release) {
+  return SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, release);
+}
 /// Bytes of the keys that tickets are sealed with.
 static inline long openssl_ticket_keys_size(SSL_CTX *settings) {
   return SSL_CTX_get_tlsext_ticket_keys(settings, NULL, 0);

@@ -60,7 +60,7 @@ struct TLSIdentity: ~Copyable {
     _ certificates: borrowing CertificateList, _ key: borrowing PrivateKey, _ pair: TLSIdentityFiles.Pair
   ) throws(TLSSetupError) {
     OpenSSLError.clear()
-    let result = certificates.withIssuers {
+    let result = try certificates.withIssuers {
       SSL_CTX_use_cert_and_key(settings.pointer, certificates[0], key.pointer, $0, 1)
     }
     guard result == 1 else {
