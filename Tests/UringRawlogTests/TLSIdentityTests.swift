@@ -149,6 +149,24 @@ import Testing
     }
   }
 
+  /// Damaged: at its beginning, in the middle, at its end, and something else where it should be.
+  @Test(arguments: ["ec", "rsa"])
+  func aDamagedKeyIsNone(name: String) throws {
+    let pair = certificates.pair(name)
+    let text = try String(contentsOfFile: pair.key, encoding: .utf8)
+    let damaged = "\(directory.path)/damaged"
+    for broken in [
+      text.replacingOccurrences(of: "MI", with: "!!"), text.replacingOccurrences(of: "\nMI", with: "\nAA"),
+      text.replacingOccurrences(of: "END", with: "ENDE"), String(text.prefix(text.utf8.count / 2)),
+      "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
+    ] {
+      try broken.write(toFile: damaged, atomically: false, encoding: .utf8)
+      expect(
+        error(certificate: pair.certificate, key: damaged), .key(path: damaged, .none), .badConfiguration,
+        says: "--tls-key: '\(damaged)' holds no private key in PEM form, or a damaged one; restore")
+    }
+  }
+
   @Test func pairsMustBelongTogether() throws {
     let certificate = certificates.path("ec.pem")
     let key = certificates.path("other.key")

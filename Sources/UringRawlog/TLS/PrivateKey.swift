@@ -46,12 +46,9 @@ struct PrivateKey: ~Copyable {
           return Int32(password.count)
         }, &answer)
     }
-    let error = OpenSSLError.take()
+    OpenSSLError.clear()
     if let key { return OpenSSLObject(key) { EVP_PKEY_free($0) } }
     if answer.wasAsked { throw locked }
-    if let error, !error.isOfPEM, error.reason != ERR_R_UNSUPPORTED {
-      throw .key(path: file.path, .malformed(reason: error.text))
-    }
     throw .key(path: file.path, .none)
   }
 }
