@@ -136,6 +136,7 @@ extension RelayLoop where R: ~Copyable {
     sessions[slot].phase = .connecting
     sessions[slot].connectingSince = clock.now.nanoseconds
     beginDialogue(slot)
+    if frontTLS == .startTLS { offerTLS(slot) }
     if recordsEverybody || configuration.isRecorded(sessions[slot].client) {
       openRecording(slot)
     } else {

@@ -92,6 +92,8 @@ extension RelayLoop where R: ~Copyable {
     case .implicit?:
       sessions[slot].phase = .securing
       beginTLS(slot, .server)
+    case .startTLS? where frontTLS != .startTLS:
+      askForTLS(slot)
     case .startTLS?, nil:
       relayFromNowOn(slot)
     }

@@ -110,7 +110,7 @@ extension RelayLoop where R: ~Copyable {
       return
     }
     sessions[slot].handshakeDeadline = 0
-    if sessions[slot].sealing == .handshaking {
+    if sessions[slot].sealing == .handshaking || sessions[slot].sealing == .asking {
       workTLSDeadline(slot)
       return
     }
@@ -214,11 +214,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   private mutating func recordProxyHeader(_ slot: Int, _ header: ProxyOutgoing) {
-    let flow = FlowIndex(slot, .in)
-    guard configuration.leg == .back, sessions[file: flow].isRecording else { return }
-    edits.insert(header.bytes.span, at: 0)
-    _ = stageEnd(flow)
-    edits.removeAll()
+    recordUnrelayed(FlowIndex(slot, .in), header.bytes.span, on: .back)
   }
 
   /// Nothing is kept of a session that is over.

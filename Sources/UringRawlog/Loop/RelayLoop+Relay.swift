@@ -40,12 +40,20 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// Takes bytes that lie elsewhere than in a receive buffer, as if they had been received so.
-  mutating func takeCopied(_ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer) {
+  ///
+  /// - Parameter leg: they are seen on this leg only, and recorded if that one is.
+  mutating func takeCopied(
+    _ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer, on leg: RelayConfiguration.RecordedLeg? = nil
+  ) {
     let place = sessions[flow: flow].received
     sessions[flow: flow].received(bytes.count, pauseAbove: pauseAbove)
     let span = spans.append(
       copying: bytes, stamp: clock.now.epochMicroseconds, owner: flow, to: &sessions[queue: flow])
     if sessions[flow.slot].isObserved { observe(flow, span: span, from: place) }
+    if let leg, (leg == .back) != isBackLegRecorded, sessions[file: flow].isRecording {
+      edits.removeAll()
+      edits.omit(bytes.count, at: place)
+    }
     record(flow, span: span, from: place)
     if sessions[flow.slot].isEndedAtLogin { endRecording(flow.slot) }
   }
@@ -96,7 +104,10 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func sent(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
-    if sessions[slot].sealing != .none, sealedSent(flow, completion) { return }
+    if sessions[slot].sealing != .none {
+      if sealedSent(flow, completion) { return }
+      if sessions[slot].sealing == .asking, commandSent(slot, completion) { return }
+    }
     guard sessions[slot].phase != .connecting else {
       proxyHeaderSent(slot, completion)
       return
@@ -134,6 +145,11 @@ extension RelayLoop where R: ~Copyable {
     if sessions[slot].sealing == .handshaking, let tls = tls(slot, leg), !tls.isSettled {
       if leg == .client { sessions[slot].clientClose = .reset } else { sessions[slot].serverClose = .reset }
       tlsFailed(slot, leg, "the peer reset the connection during the TLS handshake")
+      return
+    }
+    if sessions[slot].sealing == .asking, leg == .server {
+      sessions[slot].serverClose = .reset
+      tlsFailed(slot, leg, "the server reset the connection before it began TLS")
       return
     }
     noteEnd(slot, of: leg, .reset)
@@ -278,7 +294,7 @@ extension RelayLoop where R: ~Copyable {
       sessions[flow: flow].isCautious || spans.parkedBytes > Limits.parkedBytesScarce
       || !memoryWaiting.isEmpty && sessions[file: flow].isRecording
       || sessions[flow.slot].proxying != .none && flow.direction == .in
-      || sessions[flow.slot].sealing == .handshaking
+      || sessions[flow.slot].sealing == .handshaking || sessions[flow.slot].sealing == .asking
     ring.receive(
       socket(flow.slot, flow.source), multishot: !isUnix(flow.slot, flow.source) && !isCautious,
       bundle: !isCautious, isQuiet: sessions[flow: flow].received == 0, token: receiveToken(flow))

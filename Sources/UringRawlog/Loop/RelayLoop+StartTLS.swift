@@ -2,9 +2,7 @@
 extension RelayLoop where R: ~Copyable {
   /// The client may still ask for TLS, and the relay must hear it.
   func awaitsStartTLS(_ slot: Int) -> Bool {
-    guard frontTLS == .startTLS, sessions[slot].sealing == .none || sessions[slot].sealing == .requested else {
-      return false
-    }
+    guard frontTLS == .startTLS, tls(slot, .client) == nil else { return false }
     switch configuration.mailProtocol {
     // Only in the state before a login (RFC 9051 section 6.2, RFC 2595 section 4, RFC 5804 section 2.2).
     case .imap, .pop3, .sieve: return sessions[slot].login != .ok
@@ -16,9 +14,11 @@ extension RelayLoop where R: ~Copyable {
   /// The client has asked for TLS with the line that ends at a place in its stream.
   mutating func startTLSRequested(_ flow: FlowIndex, at end: UInt64) {
     let slot = flow.slot
-    guard awaitsStartTLS(slot) else { return }
+    guard awaitsStartTLS(slot), backTLS == .startTLS, sessions[slot].sealing == .none else { return }
     sessions[slot].sealing = .requested
-    if end < sessions[flow: flow].received { clearBytesFound(slot, .client) }
+    guard end < sessions[flow: flow].received else { return }
+    clearBytesFound(slot, .client)
+    leaveOutInjected(flow, from: end)
   }
 
   /// The server has agreed with the line that ends at a place in its stream: whatever follows on either leg is TLS.
@@ -27,12 +27,18 @@ extension RelayLoop where R: ~Copyable {
     guard sessions[slot].sealing == .requested, sessions[slot].phase == .relaying else { return }
     guard end == sessions[flow: flow].received else {
       clearBytesFound(slot, .server)
+      leaveOutInjected(flow, from: end)
       return
     }
     let clientPlace = sessions[flow: flow.reverse].received
     beginTLS(slot, .server, clearUntil: clientPlace)
     beginTLS(slot, .client, clearUntil: end)
     beginDialogueBehindStartTLS(slot)
+  }
+
+  /// What somebody put behind the line that starts TLS was neither relayed nor protected, and is not recorded.
+  private mutating func leaveOutInjected(_ flow: FlowIndex, from place: UInt64) {
+    if place < sessions[file: flow].limit { sessions[file: flow].limit = place }
   }
 
   /// It has refused: the session stays in the clear.

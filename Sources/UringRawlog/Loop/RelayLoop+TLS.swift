@@ -58,12 +58,7 @@ extension RelayLoop where R: ~Copyable {
   /// Takes what a leg with TLS received; false when it is in the clear.
   mutating func takeSealed(_ flow: FlowIndex, _ completion: Completion) -> Bool {
     let slot = flow.slot
-    guard let tls = tls(slot, flow.source) else {
-      guard sessions[slot].sealing == .requested, flow.direction == .in else { return false }
-      returnBuffers(completion)
-      clearBytesFound(slot, .client)
-      return true
-    }
+    guard let tls = tls(slot, flow.source) else { return takeBesideTLS(flow, completion) }
     switch sessions[slot].phase {
     case .handshaking, .connecting, .securing, .relaying: break
     case .free, .terminating, .closing:
@@ -91,6 +86,55 @@ extension RelayLoop where R: ~Copyable {
     return true
   }
 
+  /// Bytes of a leg that is in the clear, where that is not the usual case; false when they are to be relayed as usual.
+  private mutating func takeBesideTLS(_ flow: FlowIndex, _ completion: Completion) -> Bool {
+    switch sessions[flow.slot].sealing {
+    case .requested where flow.direction == .in:
+      returnBuffers(completion)
+      clearBytesFound(flow.slot, .client)
+      return true
+    case .asking where flow.direction == .out:
+      takeAnswer(flow, completion)
+      return true
+    case .none, .requested, .asking:
+      return false
+    case .offered, .handshaking, .open:
+      guard offerings[flow.slot] != nil, sessions[flow.slot].phase == .relaying, sessions[flow: flow].sink != .failed
+      else { return false }
+    }
+    sessions[flow.slot].activeNanoseconds = clock.now.nanoseconds
+    var buffer = Int(completion.buffer)
+    var rest = Int(completion.result)
+    while rest > 0 {
+      let count = min(rest, ring.bufferBytes)
+      takeUnsealed(flow, UnsafeRawBufferPointer(start: ring.bufferAddress(buffer), count: count))
+      let next = rest > ring.bufferBytes ? ring.bufferAfter(buffer) : -1
+      ring.returnBuffer(buffer)
+      buffer = next
+      rest -= count
+    }
+    return true
+  }
+
+  /// Queues plaintext, through whoever looks for STARTTLS in it.
+  private mutating func takeUnsealed(_ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer) {
+    if !takeOffered(flow, bytes) { takeCopied(flow, bytes) }
+  }
+
+  /// Records bytes that only one leg has seen, if it is the one that is recorded.
+  mutating func recordUnrelayed(
+    _ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer, on leg: RelayConfiguration.RecordedLeg
+  ) {
+    guard (leg == .back) == isBackLegRecorded, sessions[file: flow].isRecording, !bytes.isEmpty else { return }
+    let end = sessions[flow: flow].received
+    if sessions[file: flow].gathered > 0 { stageGathered(flow, to: end) }
+    edits.insert(bytes, at: end)
+    if !sessions[file: flow].isWaiting, !sessions[file: flow].isDropping, !stageEnd(flow) {
+      memoryMissing(flow, for: end)
+    }
+    keepEdits(flow)
+  }
+
   /// Bytes of the peer: for the handshake in its turn, otherwise at once. Plaintext is in `opened` afterwards.
   private mutating func takeCiphertext(_ flow: FlowIndex, _ tls: TLSLeg, _ bytes: UnsafeRawBufferPointer) {
     guard tls.isSettled else {
@@ -116,7 +160,7 @@ extension RelayLoop where R: ~Copyable {
   /// Takes what a client sent behind its PROXY header, or instead of one.
   mutating func takeUnproxied(_ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer) {
     guard let tls = tls(flow.slot, flow.source) else {
-      takeCopied(flow, bytes)
+      takeUnsealed(flow, bytes)
       return
     }
     takeCiphertext(flow, tls, bytes)
@@ -129,7 +173,7 @@ extension RelayLoop where R: ~Copyable {
     guard openedBytes > 0 else { return }
     let bytes = UnsafeRawBufferPointer(rebasing: opened.memory[..<openedBytes])
     openedBytes = 0
-    takeCopied(flow, bytes)
+    takeUnsealed(flow, bytes)
   }
 
   /// What the peer said of its own end.
@@ -138,6 +182,7 @@ extension RelayLoop where R: ~Copyable {
     case .handshaking, .open, .truncated: break
     case .ended:
       guard sessions[flow: flow].source == .open else { break }
+      flushOffered(flow)
       sessions[flow: flow].sourceEnded()
       noteEnd(flow.slot, of: flow.source, .clean)
     case .failed:
@@ -148,7 +193,14 @@ extension RelayLoop where R: ~Copyable {
 
   /// The peer's stream ended below TLS; false when the leg is in the clear.
   mutating func sealedEnd(_ flow: FlowIndex) -> Bool {
-    guard let tls = tls(flow.slot, flow.source) else { return false }
+    guard let tls = tls(flow.slot, flow.source) else {
+      if sessions[flow.slot].sealing == .asking, flow.direction == .out {
+        tlsFailed(flow.slot, .server, "the server closed the connection before it began TLS")
+        return true
+      }
+      flushOffered(flow)
+      return false
+    }
     tls.isInputEnded = true
     if !tls.isSettled {
       queueHandshake(flow.slot, flow.source, tls)
@@ -156,6 +208,7 @@ extension RelayLoop where R: ~Copyable {
     }
     guard tls.engine.state == .open else { return true }
     tls.engine.inputEnded()
+    flushOffered(flow)
     sessions[flow: flow].sourceEnded()
     noteEnd(flow.slot, of: flow.source, .cut)
     return true
@@ -236,6 +289,9 @@ extension RelayLoop where R: ~Copyable {
       guard let tls = tls(slot, leg), !tls.isSettled else { continue }
       tlsFailed(slot, leg, "the handshake took longer than --handshake-timeout")
       return
+    }
+    if sessions[slot].sealing == .asking {
+      tlsFailed(slot, .server, "STARTTLS took longer than --handshake-timeout")
     }
   }
 
@@ -405,6 +461,8 @@ extension RelayLoop where R: ~Copyable {
   /// Nothing is kept of a session that is over; only when no operation on its sockets is with the kernel.
   mutating func forgetTLS(_ slot: Int) {
     guard sessions[slot].sealing != .none else { return }
+    askings[slot] = nil
+    offerings[slot] = nil
     for leg in [Leg.client, .server] {
       guard let tls = tls(slot, leg) else { continue }
       dropSealed(tls)

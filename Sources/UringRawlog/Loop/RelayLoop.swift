@@ -138,6 +138,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// The legs with TLS, two for each slot; as many as were needed yet. What they agreed on, as JSON.
   var tlsLegs: [TLSLeg?] = []
   var tlsFacts: [Int: [UInt8]] = [:]
+  /// Sessions in which the relay asks the server for TLS, or offers it in the server's place.
+  var askings: [Int: StartTLSAsking] = [:]
+  var offerings: [Int: StartTLSOffering] = [:]
   /// Handshakes that wait for their turn.
   var handshakes = SlotQueue()
   /// Plaintext that was opened and is not queued yet.

@@ -90,6 +90,10 @@ struct Session {
     case none
     /// The client has asked for TLS, and was not answered: nothing more may come from it in the clear.
     case requested
+    /// The relay offers TLS to the client in the server's place.
+    case offered
+    /// The relay asks the server for TLS.
+    case asking
     /// A leg's handshake is not over.
     case handshaking
     /// Every leg that was to have TLS has it.
