@@ -115,7 +115,8 @@ extension RelayLoop where R: ~Copyable {
 
   /// A session that is not recorded, or not any more, is heard out only until it is known who logs in.
   private mutating func stopListening(_ slot: Int) {
-    if !isAnyRecorded(slot) || sessions[slot].isEndedAtLogin, !awaitsStartTLS(slot) { sessions[slot].isObserved = false }
+    guard !isAnyRecorded(slot) || sessions[slot].isEndedAtLogin, !awaitsStartTLS(slot) else { return }
+    sessions[slot].isObserved = false
   }
 
   // MARK: Pre-login

@@ -218,7 +218,9 @@ extension RelayLoop where R: ~Copyable {
   /// Starts whatever a flow of a relaying session may do now.
   @inline(__always)
   mutating func pump(_ flow: FlowIndex) {
-    if maySplice, !sessions[file: flow].isRecording, !sessions[flow.slot].isObserved, sessions[flow.slot].sealing == .none {
+    if maySplice, !sessions[file: flow].isRecording, !sessions[flow.slot].isObserved,
+      sessions[flow.slot].sealing == .none
+    {
       chooseWay(flow)
     }
     if sessions[flow: flow].sink != .open || sessions[flow: flow].source != .open { pumpEnding(flow) }

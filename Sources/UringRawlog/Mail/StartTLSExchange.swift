@@ -72,7 +72,7 @@ struct StartTLSExchange {
   private mutating func takeIMAP(_ line: UnsafeRawBufferPointer) -> Step {
     switch phase {
     case .greeting:
-      if line.begins(with: "* PREAUTH") { return .refused("the server greets with PREAUTH, and then allows no STARTTLS") }
+      if line.begins(with: "* PREAUTH") { return .refused("the server greets with PREAUTH, which allows no STARTTLS") }
       guard line.begins(with: "* OK") else { return .refused("the server does not greet with OK") }
       greeting = Self.withoutCapabilities(line)
       return ask("rawlog STARTTLS\r\n")
