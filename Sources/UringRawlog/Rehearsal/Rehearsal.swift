@@ -23,6 +23,12 @@ public enum Rehearsal: String, CaseIterable, Sendable {
   case packetCaptured = "packet-captured"
   /// The largest packets, whose bytes stay where they are; the count is of bytes.
   case payloadCaptured = "payload-captured"
+  /// A client's and a server's TLS engine: the count is of bytes of plaintext, of handshakes, of engines that do nothing.
+  case tlsBulk = "tls-bulk"
+  case tlsHandshakeECDSA = "tls-handshake-ecdsa"
+  case tlsHandshakeRSA = "tls-handshake-rsa"
+  case tlsResumption = "tls-resumption"
+  case tlsIdle = "tls-idle"
 
   /// The largest count: far above what anybody waits for, far below what a counter takes.
   public static let countMaximum = 1 << 40
@@ -48,6 +54,11 @@ public enum Rehearsal: String, CaseIterable, Sendable {
     case .sessionRecorded: done = try Self.sessions(count, isRecorded: true)
     case .packetCaptured: done = try CaptureRehearsal.packets(count)
     case .payloadCaptured: done = try CaptureRehearsal.bytes(count)
+    case .tlsBulk: done = try TLSRehearsal.bulk(count)
+    case .tlsHandshakeECDSA: done = try TLSRehearsal.handshakes(count, .ecdsa, resumes: false)
+    case .tlsHandshakeRSA: done = try TLSRehearsal.handshakes(count, .rsa, resumes: false)
+    case .tlsResumption: done = try TLSRehearsal.handshakes(count, .ecdsa, resumes: true)
+    case .tlsIdle: done = try TLSRehearsal.idle(count)
     }
     return "\(rawValue): \(done)"
   }
