@@ -18,7 +18,7 @@ struct Program: ParsableCommand {
     version: "uring-rawlog \(programVersion)",
     subcommands: [
       RelayCommand.self, CheckCommand.self, ShowCommand.self, VerifyCommand.self, BenchCommand.self,
-      RehearseCommand.self, SampleCapturesCommand.self,
+      RehearseCommand.self, SampleCapturesCommand.self, CompressCommand.self,
     ],
     defaultSubcommand: RelayCommand.self)
 

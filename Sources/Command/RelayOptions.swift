@@ -66,6 +66,13 @@ struct RelayOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
+      "With --layout pcapng: compress captures when they are ended, in a process of low priority. (default: none)",
+      valueName: "none|zstd"))
+  var compress: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
       """
       The most that recordings may take on disk; the oldest that are not being written are deleted. (default: no limit)
       """, valueName: "size"))
@@ -362,10 +369,16 @@ struct RelayOptions: ParsableArguments {
 
   private func readRotation(into configuration: inout RelayConfiguration) throws(StartError) {
     guard configuration.layout == .pcapng else {
-      for (option, value) in [("--rotate-size", rotateSize), ("--rotate-age", rotateAge)] where value != nil {
-        throw Self.wrong("\(option): only captures are rotated; add --layout pcapng, or leave it out")
+      for (option, value) in [("--rotate-size", rotateSize), ("--rotate-age", rotateAge), ("--compress", compress)]
+      where value != nil {
+        throw Self.wrong("\(option): there are captures in layout pcapng only; add --layout pcapng, or leave it out")
       }
       return
+    }
+    switch compress {
+    case nil, "none": break
+    case "zstd": configuration.compresses = true
+    case let other?: throw Self.wrong("--compress: '\(other.escapedForMessage)' is not 'none' or 'zstd'")
     }
     if boundaries {
       throw Self.wrong("--boundaries: each read is a packet in layout pcapng; leave one of them out")

@@ -138,6 +138,8 @@ static inline int uring_register_buffers(struct io_uring *ring, void *address, u
 }
 
 // Variadic functions and macros that Swift cannot call.
+// Lets everybody else use the disk first (ioprio_set(2), the idle class), where there are such classes.
+void uring_use_idle_disk(void);
 // Gives a file another name that nobody has yet: 0, or -1 and errno.
 int uring_rename(const char *from, const char *to);
 int uring_open(const char *path, int flags, unsigned mode);

@@ -161,6 +161,9 @@ enum Limits {
   static let captureWindowBytes = 1 << 20
   /// Places of a session's blocks that are kept, 8 MiB; a capture with more of one session is read block by block.
   static let capturePlaces: UInt64 = 1 << 20
+  /// What a frame of a compressed capture holds, and the most frames that one may have: 16 TiB.
+  static let captureFrameBytes = 1 << 20
+  static let captureFrames = 1 << 24
   /// What is wrong with a capture is listed up to so much of it, and counted beyond.
   static let captureDamages = 100
   /// How often a directory is looked at for what is to be deleted from it.

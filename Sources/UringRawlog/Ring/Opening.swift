@@ -21,3 +21,6 @@ func openDirectoryPath(_ path: String) -> Int32 { uring_open_directory(path) }
 public func holdStandardDescriptors() {
   for descriptor in 0...2 where fcntl(Int32(descriptor), F_GETFD) < 0 { _ = uring_open("/dev/null", O_RDWR, 0) }
 }
+
+/// Lets everybody else use the disk first.
+func useIdleDisk() { uring_use_idle_disk() }
