@@ -23,6 +23,8 @@ extension RelayLoop where R: ~Copyable {
     lastCaptureName += 1
     captures[place].name = CaptureName(
       time: clock.localName(), processID: environment.processID, number: lastCaptureName)
+    makeCapturePath(place, .capture, isPartial: false)
+    captureName = jsonString(String(decoding: path.span.dropLast(), as: UTF8.self))
     captures[place].state = .creating
     captures[place].error = 0
     captures[place].operations = 2

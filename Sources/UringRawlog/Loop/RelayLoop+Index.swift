@@ -16,6 +16,7 @@ extension RelayLoop where R: ~Copyable {
       if let facts = tlsFacts[slot << 1] { names.tls = facts }
       if let facts = tlsFacts[slot << 1 | 1] { names.serverTLS = facts }
     }
+    if isCaptured { names.capture = captureName }
     return names
   }
 

@@ -90,6 +90,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// How many captures there were, and the last number that one had in its name.
   var lastCapture: UInt64 = 0
   var lastCaptureName: UInt64 = 0
+  /// The name that the capture for packets will have, as JSON.
+  var captureName: [UInt8] = []
   /// What is recorded of a span with edits is gathered for one packet, and what there is of it.
   var isCaptureGathering = false
   var captureScratch = Bytes()

@@ -46,6 +46,11 @@ struct IndexReader: ~Copyable {
     return IndexReader(try RecordingFiles.open(path, followsLinks: false))
   }
 
+  /// That of a day that is over.
+  static func open(path: String) throws(StartError) -> IndexReader {
+    IndexReader(try RecordingFiles.open(path, followsLinks: false))
+  }
+
   static func missing(in directory: String, option: String = "") -> StartError {
     StartError(.noInput, "\(option)there is no index '\(path(in: directory))'; name its directory with --index")
   }

@@ -6,11 +6,14 @@ struct SessionRecord: Equatable {
   enum Event: Equatable {
     case start
     case end(End)
+    /// Recordings were deleted to keep within limits: paths below the directory.
+    case delete([String])
 
     var name: String {
       switch self {
       case .start: "start"
       case .end: "end"
+      case .delete: "delete"
       }
     }
   }
@@ -29,6 +32,8 @@ struct SessionRecord: Equatable {
     var gaps: [RecordingGap] = []
     var recording = ""
     var redacted: UInt64 = 0
+    /// In layout pcapng, the capture that has its last packet.
+    var capture: String?
 
     /// How long the session took.
     var microseconds: Int64 { Int64(exactly: ((Double(seconds) ?? 0) * 1_000_000).rounded()) ?? 0 }
@@ -63,6 +68,7 @@ struct SessionRecord: Equatable {
     var event: String?
     var id: String?
     var end = End()
+    var files: [String] = []
     self.id = ""
     self.event = .start
     var common = (time: "", listener: "", client: "", server: "")
@@ -74,6 +80,7 @@ struct SessionRecord: Equatable {
       case "listener": common.listener = try cursor.string()
       case "client": common.client = try cursor.string()
       case "server": common.server = try cursor.optionalString() ?? ""
+      case "files": try cursor.array { (cursor) throws(JSONError) in files.append(try cursor.string()) }
       default: try end.read(name, &cursor)
       }
     }
@@ -84,6 +91,7 @@ struct SessionRecord: Equatable {
     switch event {
     case "start": self.event = .start
     case "end": self.event = .end(end)
+    case "delete": self.event = .delete(files)
     default: return nil
     }
   }
@@ -125,6 +133,7 @@ extension SessionRecord.End {
     case "dropped": dropped = try cursor.count()
     case "gaps": gaps = try Self.gaps(&cursor)
     case "recording": recording = try cursor.string()
+    case "capture": capture = try cursor.optionalString()
     case "redacted": redacted = try cursor.count()
     default: try cursor.skip()
     }

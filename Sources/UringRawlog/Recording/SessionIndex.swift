@@ -124,6 +124,8 @@ struct SessionIndex: ~Copyable {
     /// A client of a unix listener: the path that it connected to, unless it has one itself.
     var unixClient: [UInt8]
     let unixServer: [UInt8]
+    /// The capture that has the session's last packet; empty in other layouts.
+    var capture: [UInt8] = []
 
     init(listener: String, listenerPath: String, serverPath: String, mailProtocol: MailProtocol? = nil) {
       self.listener = jsonString(listener)
@@ -185,6 +187,10 @@ struct SessionIndex: ~Copyable {
     pending.append(",\"recording\":\"")
     pending.append(Self.recording(session, inFile, outFile, hasGaps: !gaps.isEmpty))
     pending.append(UInt8(ascii: "\""))
+    if !names.capture.isEmpty {
+      pending.append(",\"capture\":")
+      pending.append(names.capture)
+    }
     endLine(at: clock.now.nanoseconds)
   }
 
