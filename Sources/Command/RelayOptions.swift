@@ -573,7 +573,7 @@ struct RelayOptions: ParsableArguments {
     }
   }
 
-  private static func choice<Choice: RawRepresentable<String> & CaseIterable>(_ option: String, _ text: String)
+  static func choice<Choice: RawRepresentable<String> & CaseIterable>(_ option: String, _ text: String)
     throws(StartError) -> Choice
   {
     guard let choice = Choice(rawValue: text) else {

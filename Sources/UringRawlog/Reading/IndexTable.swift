@@ -112,6 +112,12 @@ final class IndexTable {
     return records
   }
 
+  /// The session's end record as it is written, without its line feed; nil when there is none.
+  func endLine(of id: String) throws(StartError) -> [UInt8]? {
+    guard let place = sessions[id]?.end, place != .max else { return nil }
+    return try files[Int(place >> Self.fileShift)].reader.line(at: place & (1 << Self.fileShift - 1))
+  }
+
   func hasEnded(_ id: String) -> Bool { sessions[id].map { $0.end != .max } ?? false }
 
   /// Forgets sessions that have ended, for who reads on and on.

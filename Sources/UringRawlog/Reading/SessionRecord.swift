@@ -34,6 +34,9 @@ struct SessionRecord: Equatable {
     var redacted: UInt64 = 0
     /// In layout pcapng, the capture that has its last packet.
     var capture: String?
+    /// How each side's connection ended.
+    var clientClose = ""
+    var serverClose = ""
 
     /// How long the session took.
     var microseconds: Int64 { Int64(exactly: ((Double(seconds) ?? 0) * 1_000_000).rounded()) ?? 0 }
@@ -133,6 +136,8 @@ extension SessionRecord.End {
     case "dropped": dropped = try cursor.count()
     case "gaps": gaps = try Self.gaps(&cursor)
     case "recording": recording = try cursor.string()
+    case "client_close": clientClose = try cursor.string()
+    case "server_close": serverClose = try cursor.string()
     case "capture": capture = try cursor.optionalString()
     case "redacted": redacted = try cursor.count()
     default: try cursor.skip()
