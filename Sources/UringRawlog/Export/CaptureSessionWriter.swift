@@ -34,10 +34,10 @@ final class CaptureSessionWriter: SessionWriter {
   func begin(_ session: ExportedSession) throws(StartError) {
     sessions += 1
     time = session.time
-    var server = session.server
-    if plainPorts { server.port = Self.plainPort(server.port) }
+    var ends = session.connection
+    if plainPorts { ends.to.port = Self.plainPort(ends.to.port) }
     conversation = CapturedConversation(
-      number: sessions, opener: .in, from: session.client, to: server, port: 1)
+      number: sessions, opener: ends.opener, from: ends.from, to: ends.to, port: 1)
     let id = Array(session.id.utf8.prefix(CapturedConversation.mostIDBytes))
     try write(id.withUnsafeBytes { conversation.open(id: $0, at: time, in: &capture, into: memory) })
   }

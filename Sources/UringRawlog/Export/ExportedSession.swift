@@ -13,9 +13,20 @@ struct ExportedSession {
   /// When it began, in microseconds since the epoch; 0 when nothing says so.
   let time: Int64
 
+  /// In a capture, its first packet there.
+  var ends: CapturedEnds?
+
+  /// Who opened the connection that was recorded, and whom to; and in which direction its bytes go.
+  struct CapturedEnds {
+    var from: PeerAddress
+    var to: PeerAddress
+    var opener: Direction
+  }
+
   /// Who it is between, as far as the record says.
   var client: PeerAddress { record.flatMap { Self.address($0.client) } ?? .unknown }
   var server: PeerAddress { record.flatMap { Self.address($0.server) } ?? .unknown }
+  var connection: CapturedEnds { ends ?? CapturedEnds(from: client, to: server, opener: .in) }
 
   /// An address as the index has it.
   static func address(_ text: String) -> PeerAddress? {
@@ -131,7 +142,9 @@ struct ExportedSessions {
     let record = text.withUnsafeBytes { try? SessionRecord($0) }
     return ExportedSession(
       id: session.id, path: first.source.path, reader: CapturedLines(CapturedSessionReader(session.parts)),
-      record: record ?? Self.start(session.id, beginning), recordText: text, time: beginning.time)
+      record: record ?? Self.start(session.id, beginning), recordText: text, time: beginning.time,
+      ends: ExportedSession.CapturedEnds(
+        from: PeerAddress(beginning.source), to: PeerAddress(beginning.destination), opener: beginning.direction))
   }
 
   /// What the first packet says of a session without an end record.
