@@ -26,7 +26,7 @@ final class JSONSessionWriter: SessionWriter {
         text.append(jsonString(said))
       } else {
         text.append(",\"base64\":\"")
-        Self.appendBase64(piece.bytes, to: &text)
+        text.append(base64: piece.bytes)
         text.append("\"")
       }
     }
@@ -71,19 +71,5 @@ final class JSONSessionWriter: SessionWriter {
     fields(&bytes)
     bytes.append("}\n")
     try file.write { $0.append(bytes) }
-  }
-
-  /// RFC 4648 §4.
-  private static func appendBase64(_ bytes: UnsafeRawBufferPointer, to text: inout Bytes) {
-    let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-    var place = 0
-    while place < bytes.count {
-      let count = min(3, bytes.count - place)
-      let group = (0..<3).reduce(UInt32(0)) { $0 << 8 | ($1 < count ? UInt32(bytes[place + $1]) : 0) }
-      for letter in 0..<4 {
-        text.append(letter <= count ? letters[Int(group >> (18 - 6 * UInt32(letter)) & 63)] : UInt8(ascii: "="))
-      }
-      place += 3
-    }
   }
 }
