@@ -324,7 +324,8 @@ struct Scenario {
     }
     // The relay may have cut a session that one side had ended already: then the reason is that first end.
     let isCut =
-      ["idle", "drain", "log-error", "tls-error"].contains(reason) || configuration.idleNanoseconds == Self.shortIdleNanoseconds
+      ["idle", "drain", "log-error", "tls-error"].contains(reason)
+      || configuration.idleNanoseconds == Self.shortIdleNanoseconds
       || configuration.logError == .close && end.text("recording") == "failed"
     judgeFlow("in", from: client, to: server, taken: end.number("in_bytes"), isCut: isCut)
     judgeFlow("out", from: server, to: client, taken: end.number("out_bytes"), isCut: isCut)

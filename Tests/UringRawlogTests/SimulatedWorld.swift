@@ -649,7 +649,8 @@ final class SimulatedWorld {
       violate("send on \(descriptor), which is no connection")
       return
     }
-    guard !connection.peer.hasReset, connection.peer.stalledUntil <= now.nanoseconds, !random.once(in: 3) else { return }
+    let isTaken = !connection.peer.hasReset && connection.peer.stalledUntil <= now.nanoseconds && !random.once(in: 3)
+    guard isTaken else { return }
     deliver(Array(bytes), to: connection)
   }
 

@@ -137,8 +137,8 @@ struct TLSEngine: ~Copyable {
 
   /// Takes ciphertext as long as there is room for its plaintext.
   ///
-  /// In the state `handshaking` it takes nothing. Once the peer has ended, or the engine failed, what comes is taken and
-  /// dropped (RFC 8446 §6.1: data after a closure alert is ignored).
+  /// In the state `handshaking` it takes nothing. Once the peer has ended, or the engine failed, what comes is taken
+  /// and dropped (RFC 8446 §6.1: data after a closure alert is ignored).
   ///
   /// - Parameters:
   ///   - place: where `ciphertext` lies in the leg's stream.
