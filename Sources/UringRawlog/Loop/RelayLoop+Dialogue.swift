@@ -22,7 +22,7 @@ extension RelayLoop where R: ~Copyable {
     let speaker: Dialogue.Speaker = flow.direction == .in ? .client : .server
     var rest = UnsafeRawBufferPointer(start: spans[span].memory, count: Int(spans[span].count))
     var place = start
-    while !rest.isEmpty, sessions[slot].isObserved {
+    while !rest.isEmpty, sessions[slot].isObserved, sessions[slot].phase != .terminating {
       let withheld = dialogues[slot].withheldCount
       let step = dialogues[slot].scan(rest, from: speaker, memory: memory)
       if step != DialogueStep(count: step.count) || withheld != dialogues[slot].withheldCount {
@@ -32,12 +32,13 @@ extension RelayLoop where R: ~Copyable {
       place += UInt64(step.count)
       rest = UnsafeRawBufferPointer(rebasing: rest[step.count...])
     }
+    if warnsOfMechanisms { warnOfMechanisms(slot) }
     if dialogues[slot].isQuiet { sessions[slot].isObserved = false }
   }
 
   /// Something that may still be said matters: of a session that is recorded, everything, of another, who logs in.
   private func isWorthHearing(_ slot: Int) -> Bool {
-    isAnyRecorded(slot)
+    isAnyRecorded(slot) || awaitsStartTLS(slot)
       || sessions[slot].login != .ok && configuration.mailProtocol != .lmtp && !dialogues[slot].isMailSeen
   }
 
@@ -74,8 +75,14 @@ extension RelayLoop where R: ~Copyable {
   private mutating func note(_ flow: FlowIndex, _ step: DialogueStep, endingAt end: UInt64) {
     let slot = flow.slot
     switch step.event {
-    case .none, .startTLSRequested, .startTLSAccepted, .startTLSRefused, .compressed:
+    case .none, .compressed:
       break
+    case .startTLSRequested:
+      startTLSRequested(flow, at: end)
+    case .startTLSAccepted:
+      startTLSAccepted(flow, at: end)
+    case .startTLSRefused:
+      startTLSRefused(slot)
     case .userNamed:
       noteUser(slot)
     case .loginSucceeded:
@@ -108,7 +115,8 @@ extension RelayLoop where R: ~Copyable {
 
   /// A session that is not recorded, or not any more, is heard out only until it is known who logs in.
   private mutating func stopListening(_ slot: Int) {
-    if !isAnyRecorded(slot) || sessions[slot].isEndedAtLogin { sessions[slot].isObserved = false }
+    guard !isAnyRecorded(slot) || sessions[slot].isEndedAtLogin, !awaitsStartTLS(slot) else { return }
+    sessions[slot].isObserved = false
   }
 
   // MARK: Pre-login

@@ -4,15 +4,6 @@ import COpenSSL
 ///
 /// To exchange it another one is made and assigned in its place, as with `TLSIdentity`.
 struct TLSTrust: ~Copyable {
-  enum Authorities: Equatable, Sendable {
-    /// Those that the system trusts (OpenSSL's own places, SSL_CERT_FILE and SSL_CERT_DIR).
-    case system
-    /// Those in a PEM file; a certificate in it is trusted by itself, also one that is no authority.
-    case file(String)
-    /// Nothing is verified (`--connect-insecure`).
-    case none
-  }
-
   let settings: TLSSettings
   private let name: ServerName?
 
@@ -24,7 +15,7 @@ struct TLSTrust: ~Copyable {
   /// - Parameters:
   ///   - name: what the certificate must be for, and what is asked for with SNI; needed unless nothing is verified.
   static func make(
-    _ name: ServerName?, authorities: Authorities, versions: ClosedRange<TLSVersion> = TLSVersion.all
+    _ name: ServerName?, authorities: ServerTrust, versions: ClosedRange<TLSVersion> = TLSVersion.all
   ) throws(TLSSetupError) -> TLSTrust {
     precondition(name != nil || authorities == .none)
     let trust = try TLSTrust(TLSSettings.make(TLS_client_method(), versions: versions), name)
