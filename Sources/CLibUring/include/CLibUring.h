@@ -138,6 +138,10 @@ static inline int uring_register_buffers(struct io_uring *ring, void *address, u
 }
 
 // Variadic functions and macros that Swift cannot call.
+// The command line as the kernel gave it; for a program without the Swift runtime, which has no CommandLine.
+extern int uring_argument_count;
+extern char **uring_arguments;
+
 // Lets everybody else use the disk first (ioprio_set(2), the idle class), where there are such classes.
 void uring_use_idle_disk(void);
 // Gives a file another name that nobody has yet: 0, or -1 and errno.

@@ -120,7 +120,8 @@ public enum Replay {
   private static func pause(_ before: Int64?, _ time: Int64?, _ speed: Double) {
     guard let before, let time, time > before, speed > 0 else { return }
     let nanoseconds = Double(time - before) * 1000 / speed
-    var rest = timespec(tv_sec: Int(nanoseconds / 1e9), tv_nsec: Int(nanoseconds.truncatingRemainder(dividingBy: 1e9)))
-    while nanosleep(&rest, &rest) != 0, errno == EINTR {}
+    var wait = timespec(tv_sec: Int(nanoseconds / 1e9), tv_nsec: Int(nanoseconds.truncatingRemainder(dividingBy: 1e9)))
+    var rest = timespec()
+    while nanosleep(&wait, &rest) != 0, errno == EINTR { wait = rest }
   }
 }
