@@ -71,7 +71,7 @@ sim:
 	URING_RAWLOG_WHOLE_RUNTIME=1 SIMULATION_SEED=$(SEED) SIMULATION_SEEDS=$(SEEDS) $(SWIFT) test -c release --scratch-path .build-sim \
 	  -Xswiftc -enable-testing --disable-xctest --filter SimulationTests
 
-# What nobody would think of, for the scanners of mail dialogues; make fuzz FUZZ_SECONDS=3600
+# What nobody would think of, for the scanners of mail dialogues and the readers of captures; make fuzz FUZZ_SECONDS=3600
 FUZZ_SECONDS ?= 60
 FUZZER = .build/fuzz/dialogue
 fuzz:
@@ -81,6 +81,22 @@ fuzz:
 	  -o $(FUZZER) Sources/UringRawlog/Mail/*.swift Tests/Fuzz/DialogueFuzz.swift
 	SWIFT_BACKTRACE=enable=no $(FUZZER) -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
 	  -dict=Tests/Fuzz/dialogue.dict -artifact_prefix=.build/fuzz/ .build/fuzz/corpus Tests/Fuzz/corpus
+
+# The library needs its C targets; the package manager has made them ready for it.
+CAPTURE_FUZZER = .build/fuzz/capture
+C_TARGETS = $(foreach name,CLibUring COpenSSL CZstd,-Xcc -fmodule-map-file=.build/release/$(name).build/module.modulemap)
+.PHONY: fuzz-captures
+fuzz-captures: build
+	mkdir -p .build/fuzz/capture-corpus
+	test -e .build/fuzz/captures || (mkdir -p .build/fuzz/captures && \
+	  $(RELEASE) sample-captures --sessions 3 --seed 5 --rotate-size 1G --dir .build/fuzz/captures)
+	for file in .build/fuzz/captures/*.pcapng; do (printf '\002'; cat $$file) >.build/fuzz/capture-corpus/capture; done
+	for file in .build/fuzz/captures/*.idx; do (printf '\000'; cat $$file) >.build/fuzz/capture-corpus/side; done
+	$(SWIFTC) -swift-version 6 -O -wmo -use-ld=lld -sanitize=fuzzer,address -parse-as-library -module-name CaptureFuzz \
+	  $(C_TARGETS) -o $(CAPTURE_FUZZER) $$(find Sources/UringRawlog -name '*.swift') Tests/Fuzz/CaptureFuzz.swift \
+	  .build/release/CLibUring.build/*.o .build/release/COpenSSL.build/*.o -luring -lssl -lcrypto -lzstd
+	SWIFT_BACKTRACE=enable=no $(CAPTURE_FUZZER) -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -print_final_stats=1 \
+	  -artifact_prefix=.build/fuzz/ .build/fuzz/capture-corpus
 
 PREFIX ?= /usr/local
 install: build

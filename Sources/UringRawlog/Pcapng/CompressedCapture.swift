@@ -12,7 +12,7 @@ final class CompressedCapture: CaptureSource {
   }
 
   let path: String
-  private let file: CaptureFile
+  private let file: any CaptureSource
   private var frames: [Frame] = []
   private var contentBytes: UInt64 = 0
   /// Which frame is in memory; -1 for none.
@@ -21,7 +21,7 @@ final class CompressedCapture: CaptureSource {
   private let decompression = ZSTD_createDCtx()
 
   /// - Throws: 65 when it is not as this program compresses captures, 66 when it cannot be read.
-  init(_ file: CaptureFile) throws(StartError) {
+  init(_ file: any CaptureSource) throws(StartError) {
     self.file = file
     path = file.path
     try readTable()

@@ -85,7 +85,8 @@ public enum Replay {
     let sessions = try ExportedSessions(wanted, try ReadingTarget(configuration.path))
     var found: [ExportedSession] = []
     var problem: StartError?
-    try sessions.forEach({ problem = problem ?? $0 }) { (session) throws(StartError) in
+    func note(_ error: StartError) { problem = problem ?? error }
+    try sessions.forEach(note) { (session) throws(StartError) in
       if found.count < 2 { found.append(session) }
     }
     guard let session = found.first else {
