@@ -1,4 +1,5 @@
-"""The fuzz target of the mail dialogues, for a few seconds: that it builds, and what it has found before stays found."""
+"""The fuzz targets of the mail dialogues and of captures, for a few seconds: that they build, and what they
+have found before stays found."""
 
 import os
 import re
@@ -18,6 +19,14 @@ class Fuzz(unittest.TestCase):
         runs = re.search(r"number_of_executed_units: (\d+)", done.stderr)
         corpus = len(os.listdir(os.path.join(ROOT, "Tests", "Fuzz", "corpus")))
         self.assertTrue(runs and int(runs.group(1)) > corpus, done.stderr[-5000:])
+
+
+    def test_captures(self):
+        done = subprocess.run(["make", "fuzz-captures", "FUZZ_SECONDS=5"], cwd=ROOT, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, errors="replace", timeout=1200, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr[-5000:])
+        runs = re.search(r"number_of_executed_units: (\d+)", done.stderr)
+        self.assertTrue(runs and int(runs.group(1)) > 2, done.stderr[-5000:])
 
 
 if __name__ == "__main__":

@@ -168,8 +168,7 @@ extension ShowRun {
   /// Too much has happened to be told: all is listed anew. What has ended, and whose end was not told of just now, was
   /// shown.
   private mutating func lookAgain(_ state: inout FollowState) throws {
-    var ended: IndexTable?
-    if let reader = try IndexReader.open(directory: indexDirectory) { ended = IndexTable(reader) }
+    let ended = try IndexTable.open(directory: indexDirectory)
     try ended?.read()
     let justTold = state.justTold
     try addDirectory("", &state) { ended?.hasEnded($0) != true || justTold.contains($0) }

@@ -77,6 +77,11 @@ struct VerifyRun: ~Copyable {
         elsewhere += 1
       } else if try isDeleted(id) {
         continue
+      } else if let end = try table.records(of: id).ending, let capture = end.capture {
+        // What a recording that failed lacks may be all of it.
+        guard end.recording != "failed" else { continue }
+        sessions += 1
+        try found("\(listing.path(capture)): session \(id): missing, as the capture may be; the index names it")
       } else {
         // Without files, the layout is not known.
         try verify([RecordingFiles(path: listing.path(id), id: id, kinds: [])], id: id, isWhole: true)
