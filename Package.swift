@@ -10,7 +10,8 @@ let swiftSettings: [SwiftSetting] = [
 let package = Package(
   name: "uring-rawlog",
   products: [
-    .executable(name: "uring-rawlog", targets: ["uring-rawlog"])
+    .executable(name: "uring-rawlog", targets: ["uring-rawlog"]),
+    .executable(name: "rawlog", targets: ["rawlog"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
@@ -20,9 +21,15 @@ let package = Package(
       name: "CLibUring",
       linkerSettings: [.linkedLibrary("uring")]
     ),
+    // Linked as a shared library: a security fix of OpenSSL comes with the system's package, not with ours. What does not
+    // depend on this target is not linked to it.
+    .target(
+      name: "COpenSSL",
+      linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]
+    ),
     .target(
       name: "UringRawlog",
-      dependencies: ["CLibUring"],
+      dependencies: ["CLibUring", "COpenSSL"],
       swiftSettings: swiftSettings
     ),
     .target(name: "CBench", linkerSettings: [.linkedLibrary("uring")]),
@@ -39,6 +46,20 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Sources/Command",
+      swiftSettings: swiftSettings
+    ),
+    // Started once a session, so it is small and static, and has nothing of OpenSSL or name resolution: what it shares
+    // with the library it compiles itself, from links to the same files.
+    .executableTarget(
+      name: "rawlog",
+      dependencies: ["CLibUring"],
+      path: "Sources/Postlogin",
+      swiftSettings: swiftSettings,
+      linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]
+    ),
+    .testTarget(
+      name: "PostloginTests",
+      dependencies: ["rawlog"],
       swiftSettings: swiftSettings
     ),
     .testTarget(

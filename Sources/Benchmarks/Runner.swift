@@ -13,6 +13,7 @@ final class Runner {
   private let memoryDirectory: String?
   private let peers: [Peer]
   private var directoryCount = 0
+  private var wantedCount = 1
   /// The recordings are other bytes than were relayed: whoever looks into that needs them.
   private var mustKeep = false
   /// Peers that could not be measured with this workload.
@@ -86,6 +87,7 @@ final class Runner {
       configuration.workloads.isEmpty
       ? Workload.allCases.filter { $0 != .idle && $0 != .sizes || extent == .full } : configuration.workloads
     for peer in peers { Progress.say("peer: \(peer.name) (\(peer.version))") }
+    wantedCount = wanted.count
     for workload in wanted {
       if workload == .idle {
         result.idle = try measureIdle()
@@ -131,7 +133,8 @@ final class Runner {
     var samples = [[Sample]](repeating: [], count: subjects.count)
     var floors: [Double] = []
     let alone = try measureLoad(load)
-    for repetition in 0..<extent.repetitions {
+    var time = Allowance(extent, workloads: wantedCount)
+    for repetition in 0..<extent.repetitions where time.allowsAnother() {
       // Who goes first changes, so that nobody always finds the machine as the same one left it.
       for offset in subjects.indices {
         let place = (offset + repetition) % subjects.count
@@ -167,7 +170,7 @@ final class Runner {
       name: workload.rawValue, unit: workload.unit, plain: cost(plain), recorded: cost(recorded),
       ratio: isStable ? Statistics.median(ratios) : nil,
       overheadNanoseconds: isStable ? Statistics.median(zip(recorded, plain).map { $0.cpu - $1.cpu }) : nil,
-      floorNanoseconds: Statistics.median(floors), spread: Statistics.spread(ratios), repetitions: extent.repetitions,
+      floorNanoseconds: Statistics.median(floors), spread: Statistics.spread(ratios), repetitions: recorded.count,
       units: plain[0].units, checksum: String(recorded[0].checksum, radix: 16), loadPerSecond: alone.perSecond,
       loadCPUNanoseconds: alone.cpu)
     if plain.allSatisfy({ $0.p99 != nil }) {
@@ -389,35 +392,5 @@ final class Runner {
       bytes = min(bytes, running.privateBytes)
     }
     return bytes
-  }
-}
-
-/// Counts the end records of an index as it grows.
-private struct IndexTail {
-  let path: String
-  private(set) var ends = 0
-  private var offset: off_t = 0
-  private var line: [UInt8] = []
-
-  init(path: String) { self.path = path }
-
-  mutating func read() {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return }
-    defer { close(descriptor) }
-    var bytes = [UInt8](repeating: 0, count: 256 << 10)
-    while true {
-      let count = pread(descriptor, &bytes, bytes.count, offset)
-      guard count > 0 else { return }
-      offset += off_t(count)
-      for byte in bytes[..<count] {
-        if byte == UInt8(ascii: "\n") {
-          if line.starts(with: "{\"event\":\"end\"".utf8) { ends += 1 }
-          line.removeAll(keepingCapacity: true)
-        } else if line.count < 16 {
-          line.append(byte)
-        }
-      }
-    }
   }
 }

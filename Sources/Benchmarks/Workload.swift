@@ -46,10 +46,10 @@ public enum Workload: String, CaseIterable, Sendable {
     case (.pingpong, .quick): 50_000
     case (.pingpong, .tiny): 2_000
     case (.mail, .full): 2_000
-    case (.mail, .quick): 1_000
+    case (.mail, .quick): 600
     case (.mail, .tiny): 40
     case (.churn, .full): 4_000
-    case (.churn, .quick): 2_000
+    case (.churn, .quick): 1_200
     case (.churn, .tiny): 100
     case (.sizes, .full), (.sizes, .quick): 20_000
     case (.sizes, .tiny): 400
@@ -100,6 +100,17 @@ public enum Extent: Sendable {
     case .full: 11
     case .quick: 5
     case .tiny: 1
+    }
+  }
+
+  /// Fewer make no median.
+  static let leastRepetitions = 3
+
+  /// The time that a run of several workloads may take with its repetitions, in nanoseconds; nil without an end.
+  var nanoseconds: UInt64? {
+    switch self {
+    case .quick: 40_000_000_000
+    case .full, .tiny: nil
     }
   }
 }

@@ -23,9 +23,15 @@ struct RelayOptions: ParsableArguments {
     help: ArgumentHelp(
       """
       Where recordings go; it must exist. With %{ip}, %{date}, %{listener} or %{local_port} each session has its own, \
-      and one whose directory does not exist is not recorded.
+      and one whose directory does not exist is not recorded. With tcp:HOST:PORT recordings are sent there, a connection \
+      a session (needs --layout merged and --index).
       """, valueName: "directory"))
   var directory: String?
+
+  @Flag(
+    name: .long,
+    help: "With --dir tcp:HOST:PORT: it may be another machine, to which whole mail goes in the clear.")
+  var collectorInsecure = false
 
   @Option(
     name: .long,
@@ -33,6 +39,42 @@ struct RelayOptions: ParsableArguments {
       "Where the session index, sessions.jsonl, goes. (default: --dir, up to its first variable)",
       valueName: "directory"))
   var index: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Two files a session, or one whose lines say when they came and which direction they are of (I: and O:).",
+      valueName: "pair|merged"))
+  var layout = "pair"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      Record between client and relay, or between relay and server: then .in is what the server answered, .out what it \
+      was sent.
+      """, valueName: "front|back"))
+  var leg = "front"
+
+  @Option(
+    name: .customLong("protocol"),
+    help: ArgumentHelp(
+      "What is spoken: so credentials can be left out and logins be told.", valueName: "raw|imap|pop3|smtp|lmtp|sieve"))
+  var mailProtocol = "raw"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      Whether each password and SASL response becomes '<redacted>' in the recording. (default: redact when --protocol is \
+      given; raw can only keep)
+      """, valueName: "redact|keep"))
+  var secrets: String?
+
+  @Flag(
+    name: .long,
+    help: "Record up to the server's answer to a successful login; the session goes on unrecorded.")
+  var preLogin = false
 
   @Flag(name: [.customShort("t"), .long], help: "Put 'SECONDS.MICROSECONDS ' in front of each line, as rawlog -t.")
   var timestamps = false
@@ -68,9 +110,11 @@ struct RelayOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "When that memory is full: hold the senders back, or lose recording and say so in the index.",
-      valueName: "wait|drop"))
-  var logFull = "wait"
+      """
+      When that memory is full: hold the senders back, or lose recording and say so in the index. (default: wait; drop \
+      with --dir tcp:HOST:PORT)
+      """, valueName: "wait|drop"))
+  var logFull: String?
 
   @Option(
     name: .long,
@@ -91,6 +135,24 @@ struct RelayOptions: ParsableArguments {
       "The most bytes recorded a session and direction; then it goes on unrecorded. (default: no limit)",
       valueName: "size"))
   var maxRecording: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      Accept and require a PROXY header (v1 or v2) from these addresses: a network, an address, or 'unix'. From others \
+      one is refused. May be given more than once. (default: nothing looks for one)
+      """, valueName: "cidr|unix"))
+  var proxyFrom: [String] = []
+
+  @Option(
+    name: .long, help: ArgumentHelp("Tell the server with a PROXY header who the client is.", valueName: "v1|v2"))
+  var sendProxy: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("How long a PROXY header may take; 0 for no limit.", valueName: "duration"))
+  var handshakeTimeout = "10s"
 
   @Option(
     name: .long,
@@ -161,8 +223,20 @@ struct RelayOptions: ParsableArguments {
       guard !index.isEmpty else { throw Self.wrong("--index is empty: name a directory") }
       configuration.indexDirectory = index
     }
+    configuration.leg = try Self.choice("--leg", leg)
+    try readProtocol(into: &configuration)
+    configuration.layout = try Self.choice("--layout", layout)
+    if let collector = configuration.directory.text.dropPrefix("tcp:") {
+      try readCollector(collector, into: &configuration)
+    } else if collectorInsecure {
+      throw Self.wrong(
+        "--collector-insecure: there is no collector; name one with --dir tcp:HOST:PORT, or leave it out")
+    }
     configuration.timestamps = timestamps
     configuration.boundaries = boundaries
+    if configuration.layout == .merged, boundaries {
+      throw Self.wrong("--boundaries: layout merged has lines and no reads; leave one of them out")
+    }
     configuration.addressInName = addressInName
     if let filter { configuration.filter = try Self.choice("--filter", filter) }
     for text in only {
@@ -180,7 +254,7 @@ struct RelayOptions: ParsableArguments {
       }
       return size
     }
-    configuration.logFull = try Self.choice("--log-full", logFull)
+    configuration.logFull = try Self.choice("--log-full", logFull ?? (configuration.collector == nil ? "wait" : "drop"))
     if let logWait {
       guard configuration.logFull == .wait else {
         throw Self.wrong("--log-wait: nothing waits with --log-full drop; leave one of them out")
@@ -196,6 +270,44 @@ struct RelayOptions: ParsableArguments {
     }
   }
 
+  private func readProtocol(into configuration: inout RelayConfiguration) throws(StartError) {
+    if mailProtocol != "raw" {
+      guard let known = MailProtocol(rawValue: mailProtocol) else {
+        let choices = (["raw"] + MailProtocol.allCases.map(\.rawValue)).joined(separator: ", ")
+        throw Self.wrong("--protocol: '\(mailProtocol.escapedForMessage)' is none of \(choices)")
+      }
+      configuration.mailProtocol = known
+    }
+    switch secrets {
+    case "keep": configuration.keepsSecrets = true
+    case "redact" where configuration.mailProtocol == nil:
+      throw Self.wrong("--secrets redact: what credentials are is known only of a protocol; add --protocol")
+    case nil, "redact": configuration.keepsSecrets = configuration.mailProtocol == nil
+    case let other?: throw Self.wrong("--secrets: '\(other.escapedForMessage)' is not 'redact' or 'keep'")
+    }
+    configuration.preLogin = preLogin
+    if preLogin, configuration.mailProtocol == nil || configuration.mailProtocol == .lmtp {
+      throw Self.wrong("--pre-login: there is no login in \(mailProtocol); name --protocol imap, pop3, smtp or sieve")
+    }
+    if configuration.directory.needsUser, configuration.mailProtocol == nil || configuration.mailProtocol == .lmtp {
+      throw Self.wrong(
+        "--dir: nobody logs in with \(mailProtocol), so there is no %{user}; name --protocol imap, pop3, smtp or sieve")
+    }
+  }
+
+  private func readCollector(_ text: String, into configuration: inout RelayConfiguration) throws(StartError) {
+    let address = try Self.read("--dir") { () throws(ValueError) in try Address(connecting: text) }
+    guard case .host = address.target else { throw Self.wrong("--dir: a collector is tcp:HOST:PORT") }
+    guard configuration.layout == .merged else {
+      throw Self.wrong("--dir: a collector gets one stream a session; add --layout merged")
+    }
+    guard index != nil else {
+      throw Self.wrong("--dir: a collector keeps no session index; name a directory for it with --index")
+    }
+    configuration.collector = address
+    configuration.allowsRemoteCollector = collectorInsecure
+  }
+
   private func readLimits(into configuration: inout RelayConfiguration) throws(StartError) {
     configuration.maxSessions = try Self.read("--max-sessions") { () throws(ValueError) in
       try Values.number(maxSessions, from: 1, to: RelayConfiguration.maxSessionsMaximum)
@@ -207,6 +319,17 @@ struct RelayOptions: ParsableArguments {
       try Values.duration(connectTimeout)
     }
     configuration.relay = try Self.choice("--relay", relay)
+    configuration.handshakeNanoseconds = try Self.read("--handshake-timeout") { () throws(ValueError) in
+      try Values.duration(handshakeTimeout)
+    }
+    for text in proxyFrom {
+      if text == "unix" {
+        configuration.proxyFromUnix = true
+      } else {
+        configuration.proxyFrom.append(try Self.read("--proxy-from") { () throws(ValueError) in try CIDR(text) })
+      }
+    }
+    if let sendProxy { configuration.sendProxy = try Self.choice("--send-proxy", sendProxy) }
     configuration.drainNanoseconds = try Self.read("--drain") { () throws(ValueError) in try Values.duration(drain) }
   }
 

@@ -22,10 +22,12 @@ public enum Relay {
     } catch {
       throw StartError(.unavailable, "--connect: \(error); check the name and the resolver")
     }
+    let collectors = try Collector.addresses(configuration)
     try identity.takeGroups()
     try identity.withRights { () throws(StartError) in
       try RecordingDirectory.check(
-        directory: configuration.directory, indexDirectory: configuration.indexDirectory)
+        directory: configuration.collector == nil ? configuration.directory : nil,
+        indexDirectory: configuration.indexDirectory)
     }
 
     let signals: Int32
@@ -47,16 +49,16 @@ public enum Relay {
     let listeners = try open(configuration.listen)
     var isRunning = false
     defer { if !isRunning { close(listeners) } }
-    try checkForLoops(listeners, targets, configuration)
+    try checkForLoops(listeners, targets, collectors, configuration)
     let pipes = descriptors.pipes(configuration)
-    let fitting = descriptors.sessions(files: configuration.filter == nil ? 2 : 1, pipes: pipes)
+    let fitting = descriptors.sessions(files: configuration.filesPerSession, pipes: pipes)
     guard fitting > 0 else { throw descriptors.tooLow }
     try identity.drop()
     // What is created from here on is 0600, whatever the umask was; a unix socket has followed it.
     umask(0o077)
     let index = try RecordingDirectory.openIndex(configuration)
     var directory: Int32 = -1
-    if !configuration.directory.hasVariables {
+    if !configuration.directory.hasVariables, configuration.collector == nil {
       directory = openDirectoryPath(configuration.directory.text)
       guard directory >= 0 else {
         guard !Errno.current.isOutOfDescriptors else { throw descriptors.tooLow }
@@ -73,7 +75,8 @@ public enum Relay {
     }
     let resolution = Resolution(configuration.connect, wake: wake)
     let environment = RelayLoop<KernelRing>.Environment(
-      listeners: listeners, targets: targets, directory: directory, index: index.descriptor, indexPath: index.path,
+      listeners: listeners, targets: targets, collectors: collectors, directory: directory, index: index.descriptor,
+      indexPath: index.path,
       indexEndsTorn: index.endsTorn, processID: getpid(), maxSessions: min(fitting, configuration.maxSessions),
       // Sessions that only wait for their disk must not take the place of new ones.
       maxSlots: min(fitting, configuration.maxSessions * 2),
@@ -84,8 +87,10 @@ public enum Relay {
       }, resolve: { resolution.begin() }, resolved: { resolution.take() })
     do throws(Errno) {
       var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
-      report.say(
-        "recordings hold what is sent, passwords included, in clear; keep '\(configuration.directory.text)' private")
+      if !configuration.redacts {
+        report.say(
+          "recordings hold what is sent, passwords included, in clear; keep '\(configuration.directory.text)' private")
+      }
       for listener in listeners { report.say("listening on \(listener.bound)") }
       isRunning = true
       try loop.run()
@@ -108,9 +113,10 @@ public enum Relay {
     return listeners
   }
 
-  /// A relay that is its own server would connect to itself until nothing is left.
+  /// A relay that is its own server, or its own collector, would connect to itself until nothing is left.
   private static func checkForLoops(
-    _ listeners: [Listener], _ targets: [SocketAddress], _ configuration: RelayConfiguration
+    _ listeners: [Listener], _ targets: [SocketAddress], _ collectors: [SocketAddress],
+    _ configuration: RelayConfiguration
   ) throws(StartError) {
     for listener in listeners {
       guard let own = SocketAddress.local(of: listener.descriptor) else { continue }
@@ -119,6 +125,12 @@ public enum Relay {
           .usage,
           "--connect: '\(configuration.connect.text)' is where '\(listener.given)' listens: the relay would connect to "
             + "itself; name the server")
+      }
+      for collector in collectors where own.reaches(collector) {
+        throw StartError(
+          .usage,
+          "--dir: '\(configuration.directory.text)' is where '\(listener.given)' listens: the relay would record its own "
+            + "recordings; name the collector")
       }
     }
   }

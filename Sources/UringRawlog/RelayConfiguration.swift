@@ -1,5 +1,27 @@
 /// Everything that `uring-rawlog relay` is told, as plain data. Durations are in nanoseconds, 0 meaning "never ends".
 public struct RelayConfiguration: Sendable {
+  /// What files a session is recorded to.
+  public enum Layout: String, Sendable, CaseIterable {
+    /// One for each direction.
+    case pair
+    /// One, whose lines say which direction they are of.
+    case merged
+  }
+
+  /// Which of a session's two connections is recorded: it decides what is `in` and what is `out`.
+  public enum RecordedLeg: String, Sendable, CaseIterable {
+    /// Between client and relay: `in` is what the client sent.
+    case front
+    /// Between relay and server: `in` is what the server answered, as for whoever connected to it.
+    case back
+  }
+
+  /// The form of the PROXY header that the server gets.
+  public enum ProxyVersion: String, Sendable, CaseIterable {
+    case v1
+    case v2
+  }
+
   /// What a full `--log-memory` does to the senders.
   public enum LogFull: String, Sendable, CaseIterable {
     case wait
@@ -33,12 +55,29 @@ public struct RelayConfiguration: Sendable {
   public var directory: DirectoryTemplate
   /// Where the session index goes; nil for the recordings' own directory.
   public var indexDirectory: String?
+  public var layout = Layout.pair
+  /// What is spoken; nil when it need not be understood (`raw`).
+  public var mailProtocol: MailProtocol?
+  /// Credentials are recorded too.
+  public var keepsSecrets = false
+  /// Recording ends with the server's answer to a successful login.
+  public var preLogin = false
+  /// Where recordings are sent instead of into a directory (`--dir tcp:HOST:PORT`).
+  public var collector: Address?
+  /// It may be on another machine, though mail goes to it in the clear.
+  public var allowsRemoteCollector = false
+  public var leg = RecordedLeg.front
   public var timestamps = false
   public var boundaries = false
   public var addressInName = false
   public var filter: Filter?
   /// Record only these clients; empty for everyone.
   public var only: [CIDR] = []
+  /// From where a PROXY header is required; everywhere else it is refused, unless both are empty.
+  public var proxyFrom: [CIDR] = []
+  public var proxyFromUnix = false
+  public var sendProxy: ProxyVersion?
+  public var handshakeNanoseconds: UInt64 = 10_000_000_000
   public var relay: Way = .auto
   public var flushNanoseconds: UInt64 = 100_000_000
   public var logMemoryBytes = 64 << 20
@@ -62,11 +101,27 @@ public struct RelayConfiguration: Sendable {
 
   /// Some bytes may not be recorded, though all recordings succeed.
   var leavesUnrecorded: Bool {
-    !only.isEmpty || filter != nil || directory.hasVariables || maxRecordingBytes < .max
+    !only.isEmpty || filter != nil || directory.hasVariables || maxRecordingBytes < .max || preLogin
+  }
+
+  var looksForProxy: Bool { proxyFromUnix || !proxyFrom.isEmpty }
+
+  /// Credentials are left out of recordings.
+  var redacts: Bool { mailProtocol != nil && !keepsSecrets }
+
+  /// Descriptors that a session's recording takes.
+  var filesPerSession: Int { filter == nil && layout == .pair ? 2 : 1 }
+
+  /// What a direction of the relay is called in recordings.
+  func recorded(_ direction: Direction) -> Direction {
+    switch leg {
+    case .front: direction
+    case .back: direction.reverse
+    }
   }
 
   func isRecorded(_ direction: Direction) -> Bool {
-    switch (filter, direction) {
+    switch (filter, recorded(direction)) {
     case (nil, _), (.in, .in), (.out, .out): true
     case (.in, .out), (.out, .in): false
     }

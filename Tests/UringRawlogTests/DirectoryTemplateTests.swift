@@ -68,10 +68,9 @@ import Testing
   @Test(arguments: [
     ("%{", "'%{': '%{' without '}'"), ("/r/%{ip", "'/r/%{ip': '%{' without '}'"),
     ("/r/%{ip}%{date", "'/r/%{ip}%{date': '%{' without '}'"),
-    ("%{user}", "'%{user}': unknown variable '%{user}'; there are %{ip}, %{date}, %{listener} and %{local_port}"),
-    ("/r/%{}", "'/r/%{}': unknown variable '%{}'; there are %{ip}, %{date}, %{listener} and %{local_port}"),
-    ("%{IP}", "'%{IP}': unknown variable '%{IP}'; there are %{ip}, %{date}, %{listener} and %{local_port}"),
-    ("%{ip }", "'%{ip }': unknown variable '%{ip }'; there are %{ip}, %{date}, %{listener} and %{local_port}"),
+    ("/r/%{}", "'/r/%{}': unknown variable '%{}'; there are %{ip}, %{date}, %{listener}, %{local_port} and %{user}"),
+    ("%{IP}", "'%{IP}': unknown variable '%{IP}'; there are %{ip}, %{date}, %{listener}, %{local_port} and %{user}"),
+    ("%{ip }", "'%{ip }': unknown variable '%{ip }'; there are %{ip}, %{date}, %{listener}, %{local_port} and %{user}"),
     ("", "'' is empty; name a directory"), ("/r\u{0}/x", "'/r\\x00/x' holds a NUL byte"),
   ])
   func wrongTemplates(text: String, message: String) {

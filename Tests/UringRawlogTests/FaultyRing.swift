@@ -171,6 +171,9 @@ struct FaultyRing: Ring, ~Copyable {
   mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32? {
     inner.writeNow(file, vectors, offset: offset)
   }
+  mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token) {
+    inner.truncate(file, to: bytes, token: token)
+  }
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     inner.unlink(directory, path, token: token)
   }
@@ -222,6 +225,7 @@ struct FaultyRing: Ring, ~Copyable {
   func isDelivered(_ socket: Int32) -> Bool { inner.isDelivered(socket) }
   func peerAddress(of socket: Int32) -> PeerAddress? { inner.peerAddress(of: socket) }
   func peerPath(of socket: Int32) -> String? { inner.peerPath(of: socket) }
+  func localAddress(of socket: Int32) -> PeerAddress? { inner.localAddress(of: socket) }
   func localPort(of socket: Int32) -> UInt16? { inner.localPort(of: socket) }
   mutating func openDirectory(_ path: String) -> Int32? { inner.openDirectory(path) }
 }

@@ -56,6 +56,9 @@ struct SimulatedRing: Ring, ~Copyable {
     let pieces = vectors.map { UnsafeRawBufferPointer(start: $0.iov_base, count: $0.iov_len) }
     return world.now(.write(pieces, offset: offset), file)
   }
+  mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token) {
+    submit(.truncate(bytes: Int(bytes)), file, token)
+  }
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     submit(.unlink(path: String(cString: path)), directory, token)
   }
@@ -85,6 +88,7 @@ struct SimulatedRing: Ring, ~Copyable {
     world.peer(socket).map { PeerAddress(ipv4: $0.address, port: UInt16(truncatingIfNeeded: $0.number)) }
   }
   func peerPath(of socket: Int32) -> String? { nil }
+  func localAddress(of socket: Int32) -> PeerAddress? { PeerAddress(ipv4: 0x7F00_0001, port: 143) }
   func localPort(of socket: Int32) -> UInt16? { 143 }
   mutating func openDirectory(_ path: String) -> Int32? { nil }
 }

@@ -43,6 +43,8 @@ final class SimulatedWorld {
     var resetsAtEnd = false
     /// It ends its stream only after the other side's end.
     var waitsForEnd = false
+    /// Places in its script, in order, where it first waits until it has received so many bytes.
+    var pauses: [(place: Int, received: Int)] = []
     var stalledUntil: UInt64 = 0
     var hasEnded = false
     var hasReset = false
@@ -53,6 +55,14 @@ final class SimulatedWorld {
 
     init(script: [UInt8]) {
       self.script = script
+    }
+
+    /// Bytes of its script that it would send now.
+    var willing: Int {
+      // Whoever hears nothing more need not wait.
+      if sawEnd || sawReset { pauses = [] }
+      while let pause = pauses.first, received.count >= pause.received { pauses.removeFirst() }
+      return (pauses.first?.place ?? script.count) - sentCount
     }
   }
 
@@ -123,6 +133,10 @@ final class SimulatedWorld {
 
   var random: SeededGenerator
   var faults = Faults()
+  /// Lines without an end are written tentatively, and over again.
+  var mayOverwrite = false
+  /// The directories in which files can be made; nil when all are there.
+  var directories: Set<String>?
   var now = Instant(nanoseconds: 1_000_000_000, epochMicroseconds: 1_700_000_000_000_000)
   private(set) var descriptors: [Int32: Descriptor] = [:]
   private var nextDescriptor: Int32 = 10
@@ -173,6 +187,14 @@ final class SimulatedWorld {
 
   /// No completion waits to be taken.
   var hasDelivered: Bool { ready.isEmpty }
+
+  func truncate(_ descriptor: Int32, to bytes: Int) {
+    guard case .file(let file)? = descriptors[descriptor], bytes <= file.bytes.count, mayOverwrite else {
+      violate("\(descriptor) was to be cut to \(bytes) bytes")
+      return
+    }
+    file.bytes.removeSubrange(bytes...)
+  }
 
   func freeDisk() { faults.diskBytes = .max }
 
@@ -310,7 +332,7 @@ final class SimulatedWorld {
       let left = peer.script.count - peer.sentCount
       if left > 0 {
         let room = connection.window - connection.incoming.count
-        let count = min(left, room, 1 + random.below(random.once(in: 4) ? connection.window : 300))
+        let count = min(peer.willing, room, 1 + random.below(random.once(in: 4) ? connection.window : 300))
         if count > 0 {
           connection.incoming += peer.script[peer.sentCount..<peer.sentCount + count]
           peer.sentCount += count
@@ -582,8 +604,12 @@ final class SimulatedWorld {
     if offset < 0 {
       file.bytes += all[..<count]
     } else {
-      if Int(offset) != file.bytes.count { violate("write at \(offset) of a file of \(file.bytes.count) bytes") }
-      file.bytes += all[..<count]
+      let place = Int(offset)
+      if place > file.bytes.count || place < file.bytes.count && !mayOverwrite {
+        violate("write at \(offset) of a file of \(file.bytes.count) bytes")
+      }
+      let kept = min(place, file.bytes.count)
+      file.bytes.replaceSubrange(kept..<min(kept + count, file.bytes.count), with: all[..<count])
     }
     writtenBytes += count
     complete(operation.token, Int32(count))
@@ -593,6 +619,10 @@ final class SimulatedWorld {
   private func workOpen(_ operation: Operation, _ path: String) -> Bool {
     if random.once(in: faults.openError) {
       complete(operation.token, [-EACCES, -ENOSPC, -EMFILE].randomElement(using: &random)!)
+      return true
+    }
+    if let directories, !directories.contains(path.split(separator: "/").dropLast().joined(separator: "/")) {
+      complete(operation.token, -ENOENT)
       return true
     }
     if files[path] == nil, random.once(in: faults.nameTaken) {

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 // Constants newer than Debian 12's headers (kernel 6.1, liburing 2.3), by their value in the kernel's uapi.
@@ -33,6 +34,8 @@ static const uint8_t uring_op_writev = IORING_OP_WRITEV;
 static const uint8_t uring_op_read = IORING_OP_READ;
 static const uint8_t uring_op_openat = IORING_OP_OPENAT;
 static const uint8_t uring_op_unlinkat = IORING_OP_UNLINKAT;
+// IORING_OP_FTRUNCATE (kernel 6.9), an enumerator that older headers do not have.
+static const uint8_t uring_op_ftruncate = 55;
 static const uint8_t uring_op_close = IORING_OP_CLOSE;
 static const uint8_t uring_op_async_cancel = IORING_OP_ASYNC_CANCEL;
 static const uint8_t uring_op_poll_add = IORING_OP_POLL_ADD;
@@ -43,11 +46,13 @@ static const uint32_t uring_setup_coop_taskrun = IORING_SETUP_COOP_TASKRUN;
 static const uint32_t uring_setup_submit_all = IORING_SETUP_SUBMIT_ALL;
 static const uint32_t uring_setup_clamp = IORING_SETUP_CLAMP;
 static const uint32_t uring_setup_cqsize = IORING_SETUP_CQSIZE;
+static const uint32_t uring_setup_r_disabled = IORING_SETUP_R_DISABLED;
 static const uint32_t uring_feat_recvsend_bundle = IORING_FEAT_RECVSEND_BUNDLE;
 static const uint16_t uring_recvsend_bundle = IORING_RECVSEND_BUNDLE;
 static const uint16_t uring_recvsend_poll_first = IORING_RECVSEND_POLL_FIRST;
 static const uint16_t uring_recv_multishot = IORING_RECV_MULTISHOT;
 static const uint16_t uring_accept_multishot = IORING_ACCEPT_MULTISHOT;
+static const uint32_t uring_poll_multishot = IORING_POLL_ADD_MULTI;
 static const uint32_t uring_async_cancel_all = IORING_ASYNC_CANCEL_ALL;
 static const uint32_t uring_async_cancel_fd = IORING_ASYNC_CANCEL_FD;
 
@@ -142,5 +147,16 @@ int uring_unconfirmed_bytes(int socket, int *bytes);
 int uring_make_pipe(int ends[2], int bytes);
 long uring_splice(int from, int to, unsigned long bytes);
 int uring_make_nonblocking(int socket);
+
+// For the drop-in, which makes a process of its own for each session.
+/// Lets a ring that was set up with IORING_SETUP_R_DISABLED work: 0, or a negative errno.
+int uring_enable(int ring);
+/// Starts a process that nobody has to wait for, and that runs `body` in our memory, with copies of our descriptors, once
+/// we have become another program (execve(2)) or have ended; until then it only waits. Its id, or a negative errno.
+pid_t uring_start_detached(void *stack, size_t bytes, void (*body)(void *context), void *context);
+/// Closes all descriptors from `first` to `last` (close_range(2)): 0, or -1 and errno.
+int uring_close_range(unsigned first, unsigned last);
+/// setresgid(2): 0, or -1 and errno.
+int uring_set_groups(gid_t real, gid_t effective, gid_t saved);
 
 #endif

@@ -121,6 +121,12 @@ enum Limits {
   static let writeNowBytes = 64 << 10
   /// One session's share of `--log-memory`.
   static let sessionShareOfLogMemory = 8
+  /// The share of `--log-memory` that lines may take whose end has not come; beyond it they come in pieces.
+  static let heldLinesShareOfLogMemory = 4
+
+  /// What all sessions together may hold whose directory is not known before somebody logs in: clients that never do must
+  /// not keep others from being recorded.
+  static let awaitingShareOfLogMemory = 2
   /// The least `--log-memory`: one session's share must hold a block for each direction.
   static let logMemoryMinimum = 64 << 10
   /// Unused staging memory that is kept for the next block instead of being given back.
@@ -135,6 +141,52 @@ enum Limits {
   static let indexPendingBytes = 8 << 20
   /// How long a failed write of the index rests before it is tried again.
   static let indexRetryNanoseconds: UInt64 = 500_000_000
+
+  // MARK: Reading recordings
+
+  /// The longest piece of a line that is shown at once; a longer line is shown in pieces.
+  static let pieceBytes = 64 << 10
+  /// What is in memory of a recording that is being read: a piece, and what must be seen behind it.
+  static let windowBytes = 128 << 10
+  /// The longest line of an index. One with `gapsPerSession` gaps has about 70 KiB.
+  static let indexLineBytes = 1 << 20
+  /// Values within values of an index line; the lines that there are have three.
+  static let jsonDepth = 16
+  /// Directories below the one that is named, as a template makes them.
+  static let directoryDepth = 8
+  /// Text of a transcript that is written at once.
+  static let outputBytes = 64 << 10
+  /// How long a line that was just recorded waits for an earlier one of the other direction, and a line without an end
+  /// for its end, while recordings are followed. More than the default of `--flush`.
+  static let followNanoseconds: UInt64 = 250_000_000
+
+  // MARK: The collector
+
+  /// How long connecting to it may take, and after a session's end the rest of its recording.
+  static let collectorConnectNanoseconds: UInt64 = 5_000_000_000
+  static let collectorEndNanoseconds: UInt64 = 2_000_000_000
+  /// The pause after an attempt that failed; it doubles with each, up to the maximum.
+  static let collectorPauseNanoseconds: UInt64 = 100_000_000
+  static let collectorPauseMaximumNanoseconds: UInt64 = 10_000_000_000
+  /// A connection that breaks sooner counts as an attempt that failed.
+  static let collectorStableNanoseconds: UInt64 = 1_000_000_000
+  /// Sessions that are over, and wait for the collector, may take one of so many slots; beyond it they do not wait.
+  static let collectorWaitingShareOfSlots = 4
+  /// A collector that ends its own side so soon, so many times in a row, only never sends.
+  static let collectorEarlyNanoseconds: UInt64 = 100_000_000
+  static let collectorEarlyEnds = 3
+
+  // MARK: PROXY headers
+
+  /// The longest that is accepted or sent. The standard wants them to fit 536 bytes; one with a certificate of the client
+  /// does not. nginx has the same limit.
+  static let proxyHeaderBytes = 4096
+
+  // MARK: TLS
+
+  /// The largest file of certificates, keys or a password: a system's whole list of authorities is a quarter of a
+  /// megabyte.
+  static let tlsFileBytes = 4 << 20
 
   // MARK: Messages
 
@@ -159,6 +211,11 @@ enum Limits {
     precondition(gatheredBuffersPerFile <= writeVectors, "a file's receive buffers go into one write")
     precondition(gatheredBuffers <= receiveBuffers / 2, "recordings must not starve receiving")
     precondition(writeBytesCrowded < writeBytes)
+    precondition(collectorEndNanoseconds < exitNanoseconds, "the end waits for the collector like for a disk")
+
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
+    precondition(pieceBytes + 4096 <= windowBytes, "what must be seen behind a piece fits the window")
+    precondition(indexLineBytes >= 128 * gapsPerSession, "an index line with all gaps can be read")
+    precondition(ProxyHeader.tlsBytesMaximum >= 2048, "a certificate of a client fits a PROXY header")
   }
 }

@@ -113,12 +113,26 @@ extension RelayLoop where R: ~Copyable {
     sessions[slot].acceptedMicroseconds = now.epochMicroseconds
     sessions[slot].acceptedNanoseconds = now.nanoseconds
     sessions[slot].activeNanoseconds = now.nanoseconds
-    if configuration.directory.hasVariables { sessions[slot].localPort = ring.localPort(of: socket) ?? 0 }
+    if directoryHasVariables { sessions[slot].localPort = ring.localPort(of: socket) ?? 0 }
     // Its record may be written before the first address is tried.
     if let first = environment.targets.first { sessions[slot].server = first.peer }
-    if configuration.isRecorded(client) { openRecording(slot) } else { writeStart(slot) }
+    if let policy = proxyPolicy(client) { awaitProxyHeader(slot, policy) }
+    if sessions[slot].phase == .connecting { beginRelaying(slot) }
+    touch(slot)
+  }
+
+  /// It is known whom the session is for.
+  mutating func beginRelaying(_ slot: Int) {
+    sessions[slot].phase = .connecting
+    sessions[slot].connectingSince = clock.now.nanoseconds
+    beginDialogue(slot)
+    if recordsEverybody || configuration.isRecorded(sessions[slot].client) {
+      openRecording(slot)
+    } else {
+      writeStart(slot)
+    }
+    makeProxyHeader(slot)
     // With --log-error close it may have ended already.
     if sessions[slot].phase == .connecting { connectNext(slot, after: nil) }
-    touch(slot)
   }
 }

@@ -13,7 +13,7 @@ extension RelayLoop where R: ~Copyable {
       let left = UInt64(environment.targets.count - place)
       var rest = UInt64.max
       if configuration.connectNanoseconds > 0 {
-        let end = sessions[slot].acceptedNanoseconds + configuration.connectNanoseconds
+        let end = sessions[slot].connectingSince + configuration.connectNanoseconds
         guard end > now else {
           last = Errno(ETIMEDOUT)
           break
@@ -76,12 +76,25 @@ extension RelayLoop where R: ~Copyable {
         retryConnect(slot)
         return
       }
-      ring.close(sessions[slot].serverSocket, token: Token(.close))
-      sessions[slot].serverSocket = -1
-      sessions[slot].target += 1
-      connectNext(slot, after: error.code == ECANCELED ? Errno(ETIMEDOUT) : error)
+      connectionFailed(slot, error)
       return
     }
+    if let header = proxyHeaders[slot] {
+      sendProxyHeader(slot, header)
+    } else {
+      relayFromNowOn(slot)
+    }
+  }
+
+  /// An address is given up: the next one is tried.
+  mutating func connectionFailed(_ slot: Int, _ error: Errno) {
+    ring.close(sessions[slot].serverSocket, token: Token(.close))
+    sessions[slot].serverSocket = -1
+    sessions[slot].target += 1
+    connectNext(slot, after: error.code == ECANCELED ? Errno(ETIMEDOUT) : error)
+  }
+
+  mutating func relayFromNowOn(_ slot: Int) {
     sessions[slot].phase = .relaying
     sessions[slot].activeNanoseconds = clock.now.nanoseconds
     if let deadline = nextDeadline(slot) { heap.tighten(slot, to: deadline, in: &sessions) }
@@ -109,9 +122,11 @@ extension RelayLoop where R: ~Copyable {
         next = sessions[slot].activeNanoseconds &+ configuration.idleNanoseconds
       }
       if sessions[slot].lingerEnd > 0 { next = min(next, sessions[slot].lingerCheck) }
-    case .free, .terminating, .closing:
+    case .free, .handshaking, .terminating, .closing:
       break
     }
+    if sessions[slot].handshakeDeadline > 0 { next = min(next, sessions[slot].handshakeDeadline) }
+    if sessions[slot].collectorDeadline > 0 { next = min(next, sessions[slot].collectorDeadline) }
     for direction in 0..<2 {
       let file = FlowIndex(rawValue: slot << 1 | direction)
       if sessions[file: file].isWaiting {
@@ -137,9 +152,11 @@ extension RelayLoop where R: ~Copyable {
         }
       case .relaying:
         workRelayingDeadline(slot)
-      case .connecting, .free, .terminating, .closing:
+      case .connecting, .free, .handshaking, .terminating, .closing:
         break
       }
+      workCollectorDeadline(slot)
+      workHandshakeDeadline(slot)
       for direction in 0..<2 { giveUpWaiting(FlowIndex(rawValue: slot << 1 | direction)) }
       touch(slot)
       if let next = nextDeadline(slot) {

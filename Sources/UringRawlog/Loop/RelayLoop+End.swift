@@ -8,6 +8,9 @@ extension RelayLoop where R: ~Copyable {
     switch sessions[slot].phase {
     case .free, .connecting:
       break
+    case .handshaking:
+      let flow = FlowIndex(slot, .in)
+      if sessions[flow: flow].mayReceive { receive(flow) }
     case .relaying:
       pump(FlowIndex(slot, .in))
       pump(FlowIndex(slot, .out))
@@ -26,7 +29,10 @@ extension RelayLoop where R: ~Copyable {
 
   /// Ends relaying: everything of the session that is with the kernel is called back.
   mutating func terminate(_ slot: Int, _ reason: Session.Reason) {
-    guard sessions[slot].phase == .connecting || sessions[slot].phase == .relaying else { return }
+    switch sessions[slot].phase {
+    case .handshaking, .connecting, .relaying: break
+    case .free, .terminating, .closing: return
+    }
     if sessions[slot].reason == .none { sessions[slot].reason = reason }
     sessions[slot].phase = .terminating
     activeSessions -= 1
@@ -62,9 +68,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// Writes the rest of the recording, then the end record, and gives the slot back.
   private mutating func finish(_ slot: Int) {
-    let isInFinished = finishFile(FlowIndex(slot, .in))
-    let isOutFinished = finishFile(FlowIndex(slot, .out))
-    guard isInFinished, isOutFinished, sessions[slot].fileOperations == 0 else { return }
+    guard finishFiles(slot), sessions[slot].fileOperations == 0 else { return }
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       release(flow)
@@ -72,9 +76,11 @@ extension RelayLoop where R: ~Copyable {
       assert(sessions[queue: flow].head < 0, "a span stayed behind")
       assert(!sessions[file: flow].isDirty, "a file stayed on the list of those to be flushed")
       assert(!sessions[file: flow].isWaiting, "a file stayed on the list of those that wait for memory")
+      assert(waitingEdits[flow.rawValue] == nil, "edits of a recording that waits for nothing")
     }
     if !isAbandoning { writeEnd(slot) }
     heap.remove(slot, in: &sessions)
+    forgetProxied(slot)
     sessions.remove(slot)
     mustArmAccepts = true
   }
@@ -84,7 +90,8 @@ extension RelayLoop where R: ~Copyable {
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       let isUnfinished =
-        sessions[file: flow].stagedBytes > 0 || sessions[file: flow].gathered > 0
+        sessions[file: file(of: flow)].stagedBytes > 0 || sessions[file: flow].line != nil
+        || sessions[file: flow].gathered > 0
         || sessions[file: flow].gatheredInFlight > 0 || sessions[file: flow].isWaiting
       if sessions[file: flow].state == .opening || isUnfinished { sessions[file: flow].state = .failed }
     }

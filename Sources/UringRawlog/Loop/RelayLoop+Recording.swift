@@ -8,17 +8,41 @@ extension RelayLoop where R: ~Copyable {
   /// Begins to create the files of a session. Bytes gather in staging until they are open.
   mutating func openRecording(_ slot: Int) {
     sessions[slot].isRecorded = true
+    guard configuration.collector == nil else {
+      collect(slot)
+      return
+    }
     if isDirectoryGone { reopenDirectory() }
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
-      guard configuration.isRecorded(flow.direction) else { continue }
-      sessions[file: flow].state = .opening
-      openFile(flow)
+      sessions[file: flow].limit = configuration.maxRecordingBytes
+      if isRecorded(flow.direction) { sessions[file: flow].state = .opening }
     }
+    guard !needsUser else {
+      sessions[slot].awaitsUser = true
+      // Most clients say little before they log in, and many may do so at a time.
+      for direction in 0..<2 { sessions[file: FlowIndex(rawValue: slot << 1 | direction)].sizeClass = 0 }
+      writeStart(slot)
+      return
+    }
+    openFiles(slot)
     if sessions[slot].fileOperations == 0 { openingEnded(slot) }
   }
 
+  /// Creates the files of all directions that wait for theirs.
+  mutating func openFiles(_ slot: Int) {
+    guard !sharesFile else {
+      openFile(FlowIndex(slot, .in))
+      return
+    }
+    for direction in 0..<2 {
+      let flow = FlowIndex(rawValue: slot << 1 | direction)
+      if sessions[file: flow].state == .opening { openFile(flow) }
+    }
+  }
+
   private mutating func openFile(_ flow: FlowIndex) {
+    sessions[file: flow].openError = 0
     makePath(flow)
     // Never follow a link, never touch a file that exists.
     let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
@@ -32,24 +56,25 @@ extension RelayLoop where R: ~Copyable {
       token: token(flow.direction == .in ? .openIn : .openOut, flow.slot))
   }
 
-  private var openDirectory: Int32 { environment.directory >= 0 ? environment.directory : AT_FDCWD }
+  var openDirectory: Int32 { environment.directory >= 0 ? environment.directory : AT_FDCWD }
 
   /// Puts the file's path, relative to `openDirectory`, into `path`.
-  private mutating func makePath(_ flow: FlowIndex) {
+  mutating func makePath(_ flow: FlowIndex) {
     let slot = flow.slot
     path.removeAll()
     if environment.directory < 0 {
       configuration.directory.append(
         to: &path, client: sessions[slot].client, time: sessions[slot].nameTime,
-        listener: environment.listeners[Int(sessions[slot].listener)].given, localPort: sessions[slot].localPort)
+        listener: environment.listeners[Int(sessions[slot].listener)].given, localPort: sessions[slot].localPort,
+        user: needsUser ? mailboxes[slot] ?? [] : [])
       path.append(UInt8(ascii: "/"))
     }
-    fileName.append(flow.direction, of: sessions[slot], to: &path)
+    fileName.append(recorded(flow.direction), of: sessions[slot], to: &path)
     path.append(0)
   }
 
   /// The name of a session's file for a message.
-  private mutating func shownName(_ flow: FlowIndex) -> String {
+  mutating func shownName(_ flow: FlowIndex) -> String {
     makePath(flow)
     let name = String(decoding: path.span.dropLast(), as: UTF8.self)
     return environment.directory >= 0 ? "\(configuration.directory.text)/\(name)" : name
@@ -62,7 +87,7 @@ extension RelayLoop where R: ~Copyable {
     if sessions[slot].fileOperations == 0 { openingEnded(slot) }
   }
 
-  private mutating func noteOpened(_ flow: FlowIndex, _ result: Int32) {
+  mutating func noteOpened(_ flow: FlowIndex, _ result: Int32) {
     if result >= 0 {
       sessions[file: flow].descriptor = result
     } else {
@@ -71,37 +96,40 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// Both files were created, or not: they share one number, so a taken name gives both the next one.
-  private mutating func openingEnded(_ slot: Int) {
+  mutating func openingEnded(_ slot: Int) {
     let inFlow = FlowIndex(slot, .in)
     let outFlow = FlowIndex(slot, .out)
-    while sessions[file: inFlow].openError == EEXIST || sessions[file: outFlow].openError == EEXIST {
+    // Once the index has named the session, its name stays.
+    while !sessions[slot].isStartWritten,
+      sessions[file: inFlow].openError == EEXIST || sessions[file: outFlow].openError == EEXIST
+    {
       takeBack(inFlow)
       takeBack(outFlow)
       lastNumber += 1
       sessions[slot].number = lastNumber
-      for direction in 0..<2 {
-        let flow = FlowIndex(rawValue: slot << 1 | direction)
-        guard sessions[file: flow].state == .opening else { continue }
-        sessions[file: flow].openError = 0
-        openFile(flow)
-      }
+      openFiles(slot)
       guard sessions[slot].fileOperations == 0 else { return }
     }
-    let inError = sessions[file: inFlow].openError
-    let outError = sessions[file: outFlow].openError
     // A template's directory that does not exist says: do not record this one.
-    let isUnwanted = environment.directory < 0 && (inError == ENOENT || outError == ENOENT)
-    if isUnwanted { sessions[slot].isRecorded = false }
+    if environment.directory < 0, [inFlow, outFlow].contains(where: { hasNoDirectory($0) }) {
+      takeBack(inFlow)
+      takeBack(outFlow)
+      leaveUnrecorded(slot)
+      writeStart(slot)
+      return
+    }
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       guard sessions[file: flow].state == .opening else { continue }
-      let error = sessions[file: flow].openError
-      if isUnwanted {
-        takeBack(flow)
-        stopRecording(flow, .none)
-      } else if error == 0 {
-        sessions[file: flow].state = sessions[file: flow].isTruncated ? .ended : .open
-        if sessions[file: flow].mustFlush { write(flow) }
+      let file = file(of: flow)
+      let error = sessions[file: file].openError
+      if error == 0 {
+        sessions[file: flow].state = sessions[file: flow].isOver ? .ended : .open
+        sessions[file: file].isOpen = true
+        if sessions[file: file].mustFlush {
+          write(file)
+          if sharesFile { showLines(file) }
+        }
       } else {
         if error == ENOENT { isDirectoryGone = true }
         recordingFailed(flow, "create", Errno(error))
@@ -110,8 +138,13 @@ extension RelayLoop where R: ~Copyable {
     writeStart(slot)
   }
 
+  /// Nothing by the name of a file's directory can be there, or it is no directory.
+  private func hasNoDirectory(_ file: FlowIndex) -> Bool {
+    [ENOENT, ENOTDIR, ENAMETOOLONG].contains(sessions[file: file].openError)
+  }
+
   /// Removes a file that was made although its pair's other name is taken.
-  private mutating func takeBack(_ flow: FlowIndex) {
+  mutating func takeBack(_ flow: FlowIndex) {
     guard sessions[file: flow].descriptor >= 0 else { return }
     makePath(flow)
     ring.unlink(openDirectory, path.cString, token: Token(.unlink))
@@ -119,7 +152,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// The directory was removed while running: a new one by its name is used from now on.
-  private mutating func reopenDirectory() {
+  mutating func reopenDirectory() {
     guard clock.now.nanoseconds >= directoryRetryAt else { return }
     directoryRetryAt = clock.now.nanoseconds + Limits.directoryRetryNanoseconds
     guard let descriptor = ring.openDirectory(configuration.directory.text) else { return }
@@ -136,10 +169,15 @@ extension RelayLoop where R: ~Copyable {
   /// Records the bytes of one span, of which the first is at `start` in the stream.
   @inline(__always)
   mutating func record(_ flow: FlowIndex, span: Int32, from start: UInt64) {
-    guard sessions[file: flow].isRecording, !sessions[file: flow].isWaiting else { return }
+    guard sessions[file: flow].isRecording, !sessions[file: flow].isWaiting else {
+      if !edits.isEmpty { keepEdits(flow) }
+      return
+    }
     let end = start + UInt64(spans[span].count)
-    if sessions[file: flow].isDropping && !mayResume(flow) {
+    if sessions[file: flow].isDropping, !mayResume(flow) {
       drop(flow, to: end)
+    } else if sharesFile {
+      if !merge(flow, span: span, from: start) { memoryMissing(flow, for: end) }
     } else if mayGather(flow, span) {
       gather(flow, to: end)
     } else if sessions[file: flow].gathered > 0 {
@@ -147,157 +185,37 @@ extension RelayLoop where R: ~Copyable {
     } else if !encode(flow, span: span, from: start) {
       memoryMissing(flow, for: end)
     }
-  }
-
-  // MARK: Writing receive buffers
-
-  /// Whether a receive buffer may be written as it is, without a copy: when it is well filled, and the recording is the
-  /// relayed bytes themselves.
-  @inline(__always)
-  private func mayGather(_ flow: FlowIndex, _ span: Int32) -> Bool {
-    Int(spans[span].count) * 2 >= ring.bufferBytes && writesReceiveBuffers && sessions[file: flow].state == .open
-      && !sessions[file: flow].isDropping
-      && Int(sessions[file: flow].gathered + sessions[file: flow].gatheredInFlight) < Limits.gatheredBuffersPerFile
-      && gatheredBuffers < Limits.gatheredBuffers && !sessions[flow: flow].isParked
-  }
-
-  /// Leaves a received span in its buffer for the next write.
-  private mutating func gather(_ flow: FlowIndex, to end: UInt64) {
-    sessions[file: flow].gathered += 1
-    sessions[file: flow].gatheredEnd = end
-    // What was staged before is written before, and takes no more bytes.
-    sessions[file: flow].isTailSealed = sessions[file: flow].first != nil
-    gatheredBuffers += 1
-    markDirty(flow)
-    if end - sessions[file: flow].position >= UInt64(gatheredWriteBytes) {
-      sessions[file: flow].mustFlush = true
-      write(flow)
-    }
-  }
-
-  /// Copies what was left in receive buffers, and whatever came behind it up to `end`, into staging memory after all.
-  mutating func stageGathered(_ flow: FlowIndex, to end: UInt64) {
-    gatheredBuffers -= Int(sessions[file: flow].gathered)
-    sessions[file: flow].gathered = 0
-    if !recordWaiting(flow) { memoryMissing(flow, for: end) }
-    if !sessions[file: flow].hasUnwritten { removeDirty(flow) }
-  }
-
-  /// Writes the receive buffers that were left for it, all in one.
-  private mutating func writeGathered(_ flow: FlowIndex) {
-    sessions[file: flow].writingFrom = sessions[file: flow].position
-    sessions[file: flow].writingTo = sessions[file: flow].gatheredEnd
-    sessions[file: flow].position = sessions[file: flow].gatheredEnd
-    sessions[file: flow].gatheredInFlight = sessions[file: flow].gathered
-    sessions[file: flow].gathered = 0
-    sessions[file: flow].mustFlush = false
-    removeDirty(flow)
-    writeInFlight(flow)
-  }
-
-  private mutating func writeInFlight(_ flow: FlowIndex) {
-    let from = sessions[file: flow].writingFrom
-    let to = sessions[file: flow].writingTo
-    var count = 0
-    // After a short write some of the spans may have been sent already.
-    addVectors(of: sessions[file: flow].writingSent, from: from, to: to, &count)
-    addVectors(of: sessions[queue: flow], from: from, to: to, &count)
-    sessions[file: flow].isWriting = true
-    sessions[flow.slot].fileOperations += 1
-    ring.write(
-      sessions[file: flow].descriptor, UnsafeMutableBufferPointer(rebasing: vectors[..<count]),
-      offset: Int64(sessions[file: flow].fileBytes),
-      token: token(flow.direction == .in ? .writeIn : .writeOut, flow.slot))
-  }
-
-  /// Receive buffers that were sent before they were written go back to the ring.
-  private mutating func giveBackSent(_ flow: FlowIndex, writtenTo place: UInt64) {
-    while true {
-      let list = sessions[file: flow].writingSent
-      guard list.head >= 0, list.base + UInt64(spans[list.head].count) <= place else { return }
-      ring.returnBuffer(spans.removeFirst(from: &sessions[file: flow].writingSent))
-    }
-  }
-
-  private mutating func addVectors(of queue: SpanTable.Queue, from: UInt64, to: UInt64, _ count: inout Int) {
-    var span = queue.head
-    var place = queue.base
-    while span >= 0, place < to {
-      let end = place + UInt64(spans[span].count)
-      if end > from {
-        let skipped = from > place ? Int(from - place) : 0
-        vectors[count] = iovec(iov_base: spans[span].memory + skipped, iov_len: Int(min(end, to) - place) - skipped)
-        count += 1
-      }
-      place = end
-      span = spans[span].next
-    }
-  }
-
-  /// What a write of receive buffers took, or why it failed.
-  private mutating func noteGatheredWritten(_ flow: FlowIndex, _ result: Int32) {
-    let taken = UInt64(max(0, Int(result)))
-    sessions[file: flow].fileBytes += taken
-    sessions[file: flow].recorded += taken
-    sessions[file: flow].writingFrom += taken
-    let isFailed = result == 0 || result < 0 && !Errno(-result).isRetry
-    if !isFailed, sessions[file: flow].writingFrom < sessions[file: flow].writingTo {
-      giveBackSent(flow, writtenTo: sessions[file: flow].writingFrom)
-      writeInFlight(flow)
-      return
-    }
-    giveBackSent(flow, writtenTo: .max)
-    sessions[file: flow].writingFrom = .max
-    sessions[file: flow].writingTo = .max
-    gatheredBuffers -= Int(sessions[file: flow].gatheredInFlight)
-    sessions[file: flow].gatheredInFlight = 0
-    if isFailed {
-      // A regular file never takes nothing without saying why; do not ask for ever.
-      recordingFailed(flow, "write", Errno(result == 0 ? EIO : -result))
-      return
-    }
-    release(flow)
-    writeOn(flow)
-  }
-
-  /// After a write: more has gathered than it took, or enough for the next.
-  private mutating func writeOn(_ flow: FlowIndex) {
-    if !sessions[file: flow].hasUnwritten {
-      sessions[file: flow].isTailSealed = false
-      sessions[file: flow].mustFlush = false
-      removeDirty(flow)
-    } else if sessions[file: flow].mustFlush || !sessions[file: flow].isDirty {
-      write(flow)
-    }
+    if !edits.isEmpty { keepEdits(flow) }
   }
 
   /// Encodes what of a span is not recorded yet; false when staging memory ran out on the way.
   ///
   /// Most messages are small, and need no more than a copy into the block that their file has open already.
   @inline(__always)
-  private mutating func encode(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
+  mutating func encode(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
     let count = Int(spans[span].count)
     if !encoder.timestamps, !encoder.boundaries, sessions[file: flow].position == start,
       !sessions[file: flow].isTailSealed, let block = sessions[file: flow].last, sessions[file: flow].isDirty,
       Int(block.header.pointee.capacity - block.header.pointee.used) >= count,
-      start + UInt64(count) <= configuration.maxRecordingBytes
+      start + UInt64(count) <= sessions[file: flow].limit, edits.isEmpty
     {
       (block.bytes + Int(block.header.pointee.used)).copyMemory(from: spans[span].memory, byteCount: count)
       let last = spans[span].memory.load(fromByteOffset: count - 1, as: UInt8.self)
       sessions[file: flow].encoder.atLineStart = last == UInt8(ascii: "\n")
       block.header.pointee.used &+= Int32(truncatingIfNeeded: count)
-      block.header.pointee.relayed &+= Int32(truncatingIfNeeded: count)
+      block.header.pointee.relayed &+= count
       sessions[file: flow].stagedBytes &+= count
       sessions[file: flow].position &+= UInt64(count)
       writeIfMuch(flow)
       return true
     }
-    return encodeInPieces(flow, span: span, from: start)
+    return edits.isEmpty
+      ? encodeInPieces(flow, span: span, from: start) : stageEdited(flow, span: span, from: start)
   }
 
   /// Writes without waiting for the flush interval when there is enough for one write, or memory grows scarce.
   @inline(__always)
-  private mutating func writeIfMuch(_ flow: FlowIndex) {
+  mutating func writeIfMuch(_ flow: FlowIndex) {
     let enough = pool.usedBytes <= Limits.cachedBlockBytes ? Limits.writeBytes : Limits.writeBytesCrowded
     guard
       sessions[file: flow].stagedBytes >= enough
@@ -308,10 +226,10 @@ extension RelayLoop where R: ~Copyable {
   }
 
   @inline(never)
-  private mutating func encodeInPieces(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
+  mutating func encodeInPieces(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
     let skipped = Int(sessions[file: flow].position - start)
     var count = Int(spans[span].count) - skipped
-    let limit = configuration.maxRecordingBytes
+    let limit = sessions[file: flow].limit
     let isLast = sessions[file: flow].position + UInt64(count) > limit
     if isLast { count = Int(limit - sessions[file: flow].position) }
     let stamp = clock.stamp(encoder.timestamps ? spans[span].stamp : 0)
@@ -320,13 +238,29 @@ extension RelayLoop where R: ~Copyable {
       truncate(flow)
       return true
     }
-    var input = UnsafeRawBufferPointer(start: spans[span].memory + skipped, count: count)
-    var startsChunk = spans[span].startsChunk && skipped == 0
-    let endsChunk = spans[span].endsChunk || isLast
-    let block0 = sessions[file: flow].last
+    let input = UnsafeRawBufferPointer(start: spans[span].memory + skipped, count: count)
+    let isEncoded = encodePiece(
+      flow, input, startsChunk: spans[span].startsChunk && skipped == 0, endsChunk: spans[span].endsChunk || isLast,
+      stamp, isRelayed: true)
+    guard isEncoded else { return false }
+    markDirty(flow)
+    writeIfMuch(flow)
+    if isLast { truncate(flow) }
+    return true
+  }
+
+  /// Encodes bytes into staging blocks; false when there was no memory for all of them.
+  ///
+  /// - Parameter isRelayed: they are of the stream, and not put into the recording by it.
+  mutating func encodePiece(
+    _ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer, startsChunk: Bool, endsChunk: Bool,
+    _ stamp: borrowing Encoder.Stamp, isRelayed: Bool
+  ) -> Bool {
+    var input = bytes
+    var startsChunk = startsChunk
     var block: BlockPool.Block
-    if let block0, !sessions[file: flow].isTailSealed {
-      block = block0
+    if let last = sessions[file: flow].last, !sessions[file: flow].isTailSealed {
+      block = last
     } else {
       guard let fresh = nextBlock(flow) else { return false }
       block = fresh
@@ -336,23 +270,23 @@ extension RelayLoop where R: ~Copyable {
         input, startsChunk: startsChunk, endsChunk: endsChunk, stamp: stamp, state: &sessions[file: flow].encoder,
         into: block.room)
       block.header.pointee.used += Int32(truncatingIfNeeded: result.produced)
-      block.header.pointee.relayed += Int32(truncatingIfNeeded: result.consumed)
       sessions[file: flow].stagedBytes += result.produced
-      sessions[file: flow].position += UInt64(result.consumed)
-      if result.isDone { break }
+      if isRelayed {
+        block.header.pointee.relayed += result.consumed
+        sessions[file: flow].position += UInt64(result.consumed)
+      }
+      if result.isDone { return true }
       input = UnsafeRawBufferPointer(rebasing: input[result.consumed...])
       if result.consumed > 0 { startsChunk = false }
       guard let fresh = nextBlock(flow) else { return false }
       block = fresh
     }
-    markDirty(flow)
-    writeIfMuch(flow)
-    if isLast { truncate(flow) }
-    return true
   }
 
   /// A further staging block; nil when the pool or the session's share is used up.
-  private mutating func nextBlock(_ flow: FlowIndex) -> BlockPool.Block? {
+  ///
+  /// - Parameter bytes: what should fit in it.
+  mutating func nextBlock(_ flow: FlowIndex, holding bytes: Int = 0) -> BlockPool.Block? {
     let slot = flow.slot
     var sizeClass = sessions[file: flow].sizeClass
     // A block that fills before it is flushed: the flow moves much, give it a larger one.
@@ -361,17 +295,32 @@ extension RelayLoop where R: ~Copyable {
     {
       sizeClass += 1
     }
-    let share = sessionShare - sessions[slot].stagingBytes
-    guard let block = pool.take(Int(sizeClass), share: share) else { return nil }
+    let wanted = max(Int(sizeClass), BlockPool.sizeClass(holding: bytes))
+    guard let block = pool.take(wanted, share: share(of: slot)) else { return nil }
     sessions[file: flow].sizeClass = sizeClass
-    sessions[slot].stagingBytes += block.memoryBytes
+    noteTaken(block, by: slot)
     sessions[file: flow].isTailSealed = false
     sessions[file: flow].append(block)
     return block
   }
 
-  private mutating func giveBack(_ block: BlockPool.Block, of slot: Int) {
+  /// Staging memory that a session may still take.
+  @inline(__always)
+  func share(of slot: Int) -> Int {
+    let share = sessionShare - sessions[slot].stagingBytes
+    guard sessions[slot].awaitsUser else { return share }
+    return min(share, configuration.logMemoryBytes / Limits.awaitingShareOfLogMemory - awaitingBytes)
+  }
+
+  @inline(__always)
+  mutating func noteTaken(_ block: BlockPool.Block, by slot: Int) {
+    sessions[slot].stagingBytes += block.memoryBytes
+    if sessions[slot].awaitsUser { awaitingBytes += block.memoryBytes }
+  }
+
+  mutating func giveBack(_ block: BlockPool.Block, of slot: Int) {
     sessions[slot].stagingBytes -= block.memoryBytes
+    if sessions[slot].awaitsUser { awaitingBytes -= block.memoryBytes }
     pool.giveBack(block)
     hasMemoryReturned = true
   }
@@ -379,24 +328,27 @@ extension RelayLoop where R: ~Copyable {
   // MARK: No memory
 
   /// Staging memory ran out on the way to `end`: the sender waits, or what is left until there is lost.
-  private mutating func memoryMissing(_ flow: FlowIndex, for end: UInt64) {
-    markDirty(flow)
+  mutating func memoryMissing(_ flow: FlowIndex, for end: UInt64) {
+    markDirty(file(of: flow))
     flushForMemory(flow)
     switch configuration.logFull {
-    case .wait where configuration.logWaitNanoseconds > 0:
-      sessions[file: flow].isWaiting = true
-      sessions[file: flow].waitingSince = clock.now.nanoseconds
-      sessions[flow: flow].isHeld = true
-      memoryWaiting.append(entry(flow))
-      heap.tighten(
-        flow.slot, to: clock.now.nanoseconds + configuration.logWaitNanoseconds, in: &sessions)
+    case .wait where configuration.logWaitNanoseconds > 0 && !sessions[flow.slot].awaitsUser:
+      waitForMemory(flow)
     case .wait, .drop:
       drop(flow, to: end)
     }
   }
 
+  mutating func waitForMemory(_ flow: FlowIndex) {
+    sessions[file: flow].isWaiting = true
+    sessions[file: flow].waitingSince = clock.now.nanoseconds
+    sessions[flow: flow].isHeld = true
+    memoryWaiting.append(entry(flow))
+    heap.tighten(flow.slot, to: clock.now.nanoseconds + configuration.logWaitNanoseconds, in: &sessions)
+  }
+
   /// Writes what keeps memory from coming back: all of this session's, and when the pool is used up, everybody's.
-  private mutating func flushForMemory(_ flow: FlowIndex) {
+  mutating func flushForMemory(_ flow: FlowIndex) {
     for file in [flow, flow.reverse] where sessions[file: file].stagedBytes > 0 {
       sessions[file: file].mustFlush = true
       write(file)
@@ -411,17 +363,21 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// Everything up to `end` that is not recorded yet is lost, and listed as a gap.
-  private mutating func drop(_ flow: FlowIndex, to received: UInt64) {
+  mutating func drop(_ flow: FlowIndex, to received: UInt64) {
     sessions[file: flow].isDropping = true
+    sessions[file: flow].isDroppingCredential =
+      flow.direction == .in && sessions[flow.slot].isObserved && dialogues[flow.slot].isInCredential
     // What lies behind `--max-recording` was not to be recorded.
-    let end = min(received, configuration.maxRecordingBytes)
+    let end = min(received, sessions[file: flow].limit)
     defer { if received > end { truncate(flow) } }
-    let offset = sessions[file: flow].position
+    // What is withheld will not be recorded either.
+    let offset = sessions[file: flow].position - UInt64(sessions[file: flow].withheld)
     guard end > offset else { return }
+    sessions[file: flow].withheld = 0
     sessions[file: flow].position = end
     sessions[file: flow].dropped += end - offset
     let place = sessions[file: flow].lastGap
-    if place >= 0, gaps[flow.slot]![Int(place)].offset + gaps[flow.slot]![Int(place)].bytes == offset {
+    if place >= 0, gaps[flow.slot]![Int(place)].end == offset {
       gaps[flow.slot]![Int(place)].bytes += end - offset
     } else {
       sessions[file: flow].lastGap = Int32(gaps[flow.slot]?.count ?? 0)
@@ -430,11 +386,11 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
-  /// After a loss recording goes on when there is memory again, unless there were so many losses that it ended.
-  private mutating func mayResume(_ flow: FlowIndex) -> Bool {
-    guard (gaps[flow.slot]?.count ?? 0) < Limits.gapsPerSession,
-      pool.limit - pool.usedBytes >= Limits.blockBytes[0],
-      sessionShare - sessions[flow.slot].stagingBytes >= Limits.blockBytes[0]
+  /// After a loss recording goes on when there is memory again, unless there were so many losses that it ended. A
+  /// credential that was lost in part is lost whole.
+  mutating func mayResume(_ flow: FlowIndex) -> Bool {
+    guard !sessions[file: flow].isDroppingCredential, (gaps[flow.slot]?.count ?? 0) < Limits.gapsPerSession,
+      pool.limit - pool.usedBytes >= Limits.blockBytes[0], share(of: flow.slot) >= Limits.blockBytes[0]
     else { return false }
     sessions[file: flow].isDropping = false
     return true
@@ -448,7 +404,9 @@ extension RelayLoop where R: ~Copyable {
         _ = memoryWaiting.removeFirst()
         continue
       }
-      if recordWaiting(flow) {
+      let isRecorded = recordWaiting(flow)
+      keepEdits(flow)
+      if isRecorded {
         _ = memoryWaiting.removeFirst()
         endWaiting(flow)
       } else if pool.limit - pool.usedBytes < Limits.blockBytes[0] {
@@ -463,25 +421,33 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
-  /// Records what was received while the file waited; false when memory ran out again.
-  private mutating func recordWaiting(_ flow: FlowIndex) -> Bool {
+  /// Records what was received while the file waited; false when memory ran out again. Edits that are left then are for
+  /// the caller to keep.
+  mutating func recordWaiting(_ flow: FlowIndex) -> Bool {
+    takeUpEdits(flow)
     var span = sessions[queue: flow].head
     var place = sessions[queue: flow].base
     while span >= 0, sessions[file: flow].isRecording {
       let end = place + UInt64(spans[span].count)
-      if end > sessions[file: flow].position, !encode(flow, span: span, from: place) {
+      if end > sessions[file: flow].position, !stage(flow, span: span, from: place) {
         release(flow)
         return false
       }
       place = end
       span = spans[span].next
     }
-    return true
+    guard !edits.isEmpty, sessions[file: flow].isRecording else { return true }
+    return stageEnd(flow)
   }
 
-  private mutating func endWaiting(_ flow: FlowIndex) {
+  private mutating func stage(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
+    sharesFile ? merge(flow, span: span, from: start) : encode(flow, span: span, from: start)
+  }
+
+  mutating func endWaiting(_ flow: FlowIndex) {
     sessions[file: flow].isWaiting = false
     sessions[flow: flow].isHeld = false
+    if sessions[flow.slot].isEndedAtLogin { endIfComplete(flow) }
     release(flow)
     touch(flow.slot)
   }
@@ -495,6 +461,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   mutating func dropWaiting(_ flow: FlowIndex) {
+    if !waitingEdits.isEmpty { waitingEdits[flow.rawValue] = nil }
     drop(flow, to: sessions[flow: flow].received)
     endWaiting(flow)
   }
@@ -503,8 +470,9 @@ extension RelayLoop where R: ~Copyable {
 
   /// The file has bytes that are not on disk; its flush interval begins.
   @inline(__always)
-  private mutating func markDirty(_ flow: FlowIndex) {
-    guard !sessions[file: flow].isDirty, sessions[file: flow].stagedBytes > 0 || sessions[file: flow].gathered > 0
+  mutating func markDirty(_ flow: FlowIndex) {
+    guard !sessions[file: flow].isDirty,
+      sessions[file: flow].stagedBytes > 0 || sessions[file: flow].gathered > 0 || hasUnshownLine(flow)
     else { return }
     let place = Int32(truncatingIfNeeded: flow.rawValue)
     sessions[file: flow].isDirty = true
@@ -519,7 +487,7 @@ extension RelayLoop where R: ~Copyable {
     lastDirty = place
   }
 
-  private mutating func removeDirty(_ flow: FlowIndex) {
+  mutating func removeDirty(_ flow: FlowIndex) {
     guard sessions[file: flow].isDirty else { return }
     sessions[file: flow].isDirty = false
     let previous = sessions[file: flow].previousDirty
@@ -546,8 +514,9 @@ extension RelayLoop where R: ~Copyable {
         removeDirty(flow)
         shrinkBlocks(flow)
         sessions[file: flow].mustFlush = true
+        sessions[file: flow].isTentativeDue = sharesFile
         writeNow(flow)
-        if sessions[file: flow].hasUnwritten { write(flow) }
+        if sessions[file: flow].hasUnwritten { write(flow) } else if sharesFile { showLines(flow) }
       }
     }
     if isIndexReopenWanted, !index.isWriting { reopenIndex() }
@@ -555,7 +524,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// A block that stays nearly empty until it is flushed is larger than it need be.
-  private mutating func shrinkBlocks(_ flow: FlowIndex) {
+  mutating func shrinkBlocks(_ flow: FlowIndex) {
     guard let block = sessions[file: flow].first, block == sessions[file: flow].last,
       block.header.pointee.used < block.header.pointee.capacity / 8, sessions[file: flow].sizeClass > 0
     else { return }
@@ -564,9 +533,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// Writes all that is staged, unless a write is under way or the file is not open yet: then it follows by itself.
   mutating func write(_ flow: FlowIndex) {
-    guard sessions[file: flow].state == .open || sessions[file: flow].state == .ended,
-      !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0
-    else { return }
+    guard sessions[file: flow].isOpen, !sessions[file: flow].isWriting else { return }
     guard let first = sessions[file: flow].first else {
       if sessions[file: flow].gathered > 0 { writeGathered(flow) }
       return
@@ -575,27 +542,30 @@ extension RelayLoop where R: ~Copyable {
     sessions[flow.slot].fileOperations += 1
     let token = token(flow.direction == .in ? .writeIn : .writeOut, flow.slot)
     let offset = Int64(sessions[file: flow].fileBytes)
-    guard let second = first.header.pointee.next else {
+    if first.header.pointee.next == nil, !sharesFile {
       finishGathering(flow, isAll: true)
       ring.write(sessions[file: flow].descriptor, first.unwritten, offset: offset, token: token)
       return
     }
-    vectors[0] = first.vector
-    var count = 1
-    var block: BlockPool.Block? = second
+    var count = 0
+    var block: BlockPool.Block? = first
     while let current = block, count < Limits.writeVectors {
       vectors[count] = current.vector
       count += 1
       block = current.header.pointee.next
     }
     finishGathering(flow, isAll: block == nil)
-    ring.write(
-      sessions[file: flow].descriptor, UnsafeMutableBufferPointer(rebasing: vectors[..<count]), offset: offset,
-      token: token)
+    if block == nil { addTentative(flow, &count) }
+    let pieces = UnsafeMutableBufferPointer(rebasing: vectors[..<count])
+    if configuration.collector != nil {
+      ring.send(sessions[file: flow].descriptor, pieces, token: token)
+    } else {
+      ring.write(sessions[file: flow].descriptor, pieces, offset: offset, token: token)
+    }
   }
 
   /// Blocks that are being written take no more bytes.
-  private mutating func finishGathering(_ flow: FlowIndex, isAll: Bool) {
+  mutating func finishGathering(_ flow: FlowIndex, isAll: Bool) {
     guard isAll else { return }
     sessions[file: flow].isTailSealed = true
     sessions[file: flow].mustFlush = false
@@ -609,12 +579,23 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// What a write took, or why it failed.
-  private mutating func noteWritten(_ flow: FlowIndex, _ result: Int32) {
+  mutating func noteWritten(_ flow: FlowIndex, _ result: Int32) {
     if sessions[file: flow].writingFrom != .max {
       noteGatheredWritten(flow, result)
       return
     }
     let slot = flow.slot
+    var rest = max(0, Int(result))
+    if let tentative = sessions[file: flow].tentative {
+      let staged = sessions[file: flow].tentativeAfter
+      endTentative(flow, isComplete: rest == staged + Int(tentative.header.pointee.used))
+      rest = min(rest, staged)
+    }
+    guard configuration.collector == nil || result > 0 else {
+      collectorWritten(slot, result)
+      writeOn(flow)
+      return
+    }
     if result < 0, !Errno(-result).isRetry {
       recordingFailed(flow, "write", Errno(-result))
       return
@@ -624,7 +605,6 @@ extension RelayLoop where R: ~Copyable {
       recordingFailed(flow, "write", Errno(EIO))
       return
     }
-    var rest = max(0, Int(result))
     sessions[file: flow].fileBytes += UInt64(rest)
     sessions[file: flow].stagedBytes -= rest
     while rest > 0, let block = sessions[file: flow].first {
@@ -634,41 +614,71 @@ extension RelayLoop where R: ~Copyable {
         break
       }
       rest -= unwritten
-      sessions[file: flow].recorded += UInt64(block.header.pointee.relayed)
+      noteRecorded(flow, block.header.pointee)
       sessions[file: flow].first = block.header.pointee.next
       if sessions[file: flow].first == nil { sessions[file: flow].last = nil }
       giveBack(block, of: slot)
     }
     if sessions[file: flow].first == nil { sessions[file: flow].isTailSealed = false }
+    if configuration.collector != nil { collectorWritten(slot, result) }
     writeOn(flow)
+  }
+
+  /// After a write: more has gathered than it took, or enough for the next.
+  mutating func writeOn(_ flow: FlowIndex) {
+    if !sessions[file: flow].hasUnwritten {
+      sessions[file: flow].isTailSealed = false
+      sessions[file: flow].mustFlush = false
+      removeDirty(flow)
+      if sharesFile { showLines(flow) }
+    } else if sessions[file: flow].mustFlush || !sessions[file: flow].isDirty {
+      write(flow)
+    }
+  }
+
+  /// The bytes of a block are all on disk.
+  @inline(__always)
+  private mutating func noteRecorded(_ file: FlowIndex, _ header: BlockPool.Header) {
+    guard sharesFile else {
+      sessions[file: file].recorded += UInt64(header.relayed)
+      return
+    }
+    sessions[file: file].recorded += UInt64(header.relayed - header.relayedOut)
+    sessions[file: file].lineBytes += UInt64(header.used - header.usedOut)
+    sessions[file: file.reverse].recorded += UInt64(header.relayedOut)
+    sessions[file: file.reverse].lineBytes += UInt64(header.usedOut)
   }
 
   // MARK: Ends of recordings
 
-  /// `--max-recording` is reached: nothing more is added to the file; what is staged is still written.
-  private mutating func truncate(_ flow: FlowIndex) {
-    sessions[file: flow].isTruncated = true
+  /// The limit is reached: nothing more is added to the file; what is staged is still written.
+  mutating func truncate(_ flow: FlowIndex) {
+    sessions[file: flow].isOver = true
+    sessions[file: flow].isTruncated = !sessions[file: flow].isLimitLogin
     if sessions[file: flow].state == .open { sessions[file: flow].state = .ended }
-    sessions[file: flow].mustFlush = true
-    write(flow)
+    if sharesFile { stageHeld(flow) }
+    let file = file(of: flow)
+    sessions[file: file].mustFlush = true
+    write(file)
   }
 
   /// A file could not be created or written: its recording ends, which is said once a session.
-  private mutating func recordingFailed(_ flow: FlowIndex, _ what: String, _ error: Errno) {
+  mutating func recordingFailed(_ flow: FlowIndex, _ what: String, _ error: Errno) {
     let slot = flow.slot
     // What a short write left of a block counts as far as its bytes can be told.
     if let block = sessions[file: flow].first, block.header.pointee.written > 0 {
-      let header = block.header.pointee
-      let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
-      sessions[file: flow].recorded += UInt64(
-        encoder.relayedBytes(inFirst: Int(header.written), of: bytes, atLineStart: header.startsAtLineStart) ?? 0)
+      if sharesFile {
+        _ = noteCutBlock(flow, block)
+      } else {
+        sessions[file: flow].recorded += UInt64(writtenBytes(block))
+      }
     }
     if !sessions[slot].isFailureSaid {
       sessions[slot].isFailureSaid = true
       let name = shownName(flow)
       let consequence =
         configuration.logError == .close
-        ? "the session is closed" : "the session goes on, this direction of it unrecorded"
+        ? "the session is closed" : "the session goes on, \(sharesFile ? "" : "this direction of it ")unrecorded"
       report.say(
         at: clock.now.nanoseconds,
         "cannot \(what) '\(name)': \(error.text); \(consequence); \(Self.advice(error))")
@@ -677,7 +687,17 @@ extension RelayLoop where R: ~Copyable {
     if configuration.logError == .close { terminate(slot, .logError) }
   }
 
-  private static func advice(_ error: Errno) -> String {
+  /// Relayed bytes that the written part of a block holds. Where a text stands for some of the block's bytes, that cannot
+  /// be told.
+  private func writtenBytes(_ block: BlockPool.Block) -> Int {
+    let header = block.header.pointee
+    let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
+    let all = encoder.relayedBytes(inFirst: bytes.count, of: bytes, atLineStart: header.startsAtLineStart)
+    guard all == header.relayed else { return 0 }
+    return encoder.relayedBytes(inFirst: Int(header.written), of: bytes, atLineStart: header.startsAtLineStart) ?? 0
+  }
+
+  static func advice(_ error: Errno) -> String {
     switch error.code {
     case ENOSPC, EDQUOT: "free space on that file system"
     case EFBIG: "raise the file size limit (LimitFSIZE=, ulimit -f)"
@@ -688,20 +708,28 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
-  /// Forgets what is staged and closes the file.
+  /// Forgets what is staged and closes the file. Directions that share it end together.
   mutating func stopRecording(_ flow: FlowIndex, _ state: RecordingFile.State) {
-    removeDirty(flow)
-    while let block = sessions[file: flow].first {
-      sessions[file: flow].first = block.header.pointee.next
-      giveBack(block, of: flow.slot)
+    let file = file(of: flow)
+    removeDirty(file)
+    while let block = sessions[file: file].first {
+      sessions[file: file].first = block.header.pointee.next
+      giveBack(block, of: file.slot)
     }
-    sessions[file: flow].last = nil
-    sessions[file: flow].stagedBytes = 0
-    gatheredBuffers -= Int(sessions[file: flow].gathered)
-    sessions[file: flow].gathered = 0
-    sessions[file: flow].mustFlush = false
-    sessions[file: flow].state = state
-    closeFile(flow)
+    sessions[file: file].last = nil
+    sessions[file: file].stagedBytes = 0
+    gatheredBuffers -= Int(sessions[file: file].gathered)
+    sessions[file: file].gathered = 0
+    sessions[file: file].mustFlush = false
+    if !cutTentative(file) { closeFile(file) }
+    stopDirection(flow, state)
+    if sharesFile, sessions[file: flow.reverse].state != .none { stopDirection(flow.reverse, state) }
+  }
+
+  private mutating func stopDirection(_ flow: FlowIndex, _ state: RecordingFile.State) {
+    giveBackLine(flow)
+    if !waitingEdits.isEmpty { waitingEdits[flow.rawValue] = nil }
+    if sessions[file: flow].state != .none { sessions[file: flow].state = state }
     if sessions[file: flow].isWaiting { endWaiting(flow) } else { release(flow) }
   }
 
@@ -709,10 +737,24 @@ extension RelayLoop where R: ~Copyable {
     guard sessions[file: flow].descriptor >= 0 else { return }
     ring.close(sessions[file: flow].descriptor, token: Token(.close))
     sessions[file: flow].descriptor = -1
+    sessions[file: flow].isOpen = false
   }
 
-  /// Whether a file of a session whose sockets are closed is all on disk; starts what is missing for that.
-  mutating func finishFile(_ flow: FlowIndex) -> Bool {
+  /// Whether the files of a session whose sockets are closed are all on disk; starts what is missing for that.
+  mutating func finishFiles(_ slot: Int) -> Bool {
+    if sessions[slot].awaitsUser { leaveUnrecorded(slot) }
+    if configuration.collector != nil { return finishCollected(slot) }
+    let isInEnding = finishDirection(FlowIndex(slot, .in))
+    let isOutEnding = finishDirection(FlowIndex(slot, .out))
+    guard isInEnding, isOutEnding else { return false }
+    if sharesFile { return stageRest(slot) && finishFile(FlowIndex(slot, .in)) }
+    let isInFinished = finishFile(FlowIndex(slot, .in))
+    let isOutFinished = finishFile(FlowIndex(slot, .out))
+    return isInFinished && isOutFinished
+  }
+
+  /// Whether all that a direction brought is staged.
+  mutating func finishDirection(_ flow: FlowIndex) -> Bool {
     switch sessions[file: flow].state {
     case .none, .failed:
       return true
@@ -720,21 +762,30 @@ extension RelayLoop where R: ~Copyable {
       return false
     case .open, .ended:
       if sessions[file: flow].isWaiting { return false }
-      if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
-      writeNow(flow)
-      guard !sessions[file: flow].hasUnwritten else {
-        sessions[file: flow].mustFlush = true
-        write(flow)
-        return false
+      if flow.direction == .in {
+        finishDialogue(flow.slot)
+        if sessions[file: flow].isWaiting { return false }
       }
-      return !sessions[file: flow].isWriting
+      if sessions[file: flow].encoder.insideChunk { closeChunk(flow) }
+      return true
     }
   }
 
+  private mutating func finishFile(_ file: FlowIndex) -> Bool {
+    guard sessions[file: file].isOpen else { return true }
+    writeNow(file)
+    guard !sessions[file: file].hasUnwritten else {
+      sessions[file: file].mustFlush = true
+      write(file)
+      return false
+    }
+    return !sessions[file: file].isWriting
+  }
+
   /// Writes the little that is staged in the loop, where no device can make it wait; elsewhere nothing happens.
-  private mutating func writeNow(_ flow: FlowIndex) {
-    guard isDirectoryInMemory, sessions[file: flow].state == .open || sessions[file: flow].state == .ended,
-      !sessions[file: flow].isWriting, sessions[file: flow].descriptor >= 0, sessions[file: flow].gathered == 0,
+  mutating func writeNow(_ flow: FlowIndex) {
+    guard isDirectoryInMemory, sessions[file: flow].isOpen, !sessions[file: flow].isWriting,
+      sessions[file: flow].gathered == 0,
       sessions[file: flow].stagedBytes <= Limits.writeNowBytes
     else { return }
     var count = 0
@@ -744,18 +795,21 @@ extension RelayLoop where R: ~Copyable {
       count += 1
       block = current.header.pointee.next
     }
-    guard count > 0,
-      let result = ring.writeNow(
-        sessions[file: flow].descriptor, UnsafeMutableBufferPointer(rebasing: vectors[..<count]),
-        offset: Int64(sessions[file: flow].fileBytes))
-    else { return }
+    if count > 0 { addTentative(flow, &count) }
+    guard count > 0 else { return }
+    let gathered = UnsafeMutableBufferPointer(rebasing: vectors[..<count])
+    let offset = Int64(sessions[file: flow].fileBytes)
+    guard let result = ring.writeNow(sessions[file: flow].descriptor, gathered, offset: offset) else {
+      endTentative(flow, isComplete: false)
+      return
+    }
     // As after a write on the ring: the blocks take no more bytes. What a short write left follows there.
     finishGathering(flow, isAll: true)
     noteWritten(flow, result)
   }
 
   /// A chunk that lost its rest gets its end marker.
-  private mutating func closeChunk(_ flow: FlowIndex) {
+  mutating func closeChunk(_ flow: FlowIndex) {
     var block = sessions[file: flow].last
     if block == nil || sessions[file: flow].isTailSealed || block!.room.count < Encoder.leastOutput {
       block = nextBlock(flow)
@@ -767,77 +821,10 @@ extension RelayLoop where R: ~Copyable {
     block.header.pointee.used += Int32(result.produced)
     sessions[file: flow].stagedBytes += result.produced
   }
-
-  // MARK: The index
-
-  mutating func writeStart(_ slot: Int) {
-    guard !sessions[slot].isStartWritten else { return }
-    sessions[slot].isStartWritten = true
-    index.start(sessions[slot], names: indexNames(slot), fileName: fileName, clock: &clock)
-  }
-
-  private func indexNames(_ slot: Int) -> SessionIndex.Names {
-    var names = names[Int(sessions[slot].listener)]
-    if !unixClients.isEmpty, let name = unixClients[slot] { names.unixClient = name }
-    return names
-  }
-
-  mutating func writeEnd(_ slot: Int) {
-    writeStart(slot)
-    let inFlow = FlowIndex(slot, .in)
-    let outFlow = FlowIndex(slot, .out)
-    index.end(
-      sessions[slot], in: sessions[flow: inFlow], out: sessions[flow: outFlow], inFile: sessions[file: inFlow],
-      outFile: sessions[file: outFlow], gaps: gaps.isEmpty ? [] : gaps[slot] ?? [],
-      names: indexNames(slot), fileName: fileName, clock: &clock)
-    if !gaps.isEmpty { gaps[slot] = nil }
-    if !unixClients.isEmpty { unixClients[slot] = nil }
-  }
-
-  mutating func writeIndex() {
-    guard clock.now.nanoseconds >= indexRetryAt, let bytes = index.nextWrite() else { return }
-    // The file is open for appending: the kernel chooses the place.
-    ring.write(environment.index, bytes, offset: -1, token: Token(.indexWrite))
-  }
-
-  /// The file by the index's path may be another one now: moved away for rotation, or gone with its directory.
-  private mutating func reopenIndex() {
-    isIndexReopenWanted = false
-    do throws(StartError) {
-      let opened = try environment.reopenIndex()
-      ring.close(environment.index, token: Token(.close))
-      environment.index = opened.descriptor
-      index.startsAnew(endsTorn: opened.endsTorn)
-    } catch {
-      report.say("\(error.message); its lines go on into the file that was open")
-    }
-  }
-
-  mutating func indexWritten(_ completion: Completion) {
-    let now = clock.now.nanoseconds
-    guard let error = completion.error else {
-      index.written(Int(completion.result), at: now)
-      let lost = index.lostLines - indexLostSaid
-      if isIndexFailureSaid || lost > 0 {
-        isIndexFailureSaid = false
-        indexLostSaid = index.lostLines
-        report.say("'\(environment.indexPath)' is written again\(lost > 0 ? "; \(lost) lines of it are lost" : "")")
-      }
-      return
-    }
-    index.failed(at: now)
-    if error.isRetry { return }
-    indexRetryAt = now + Limits.indexRetryNanoseconds
-    if !isIndexFailureSaid {
-      isIndexFailureSaid = true
-      report.say(
-        "cannot write '\(environment.indexPath)': \(error.text); its lines wait in memory; \(Self.advice(error))")
-    }
-  }
 }
 
 extension BlockPool.Block {
-  fileprivate var vector: iovec {
+  var vector: iovec {
     iovec(iov_base: UnsafeMutableRawPointer(mutating: unwritten.baseAddress), iov_len: unwritten.count)
   }
 }

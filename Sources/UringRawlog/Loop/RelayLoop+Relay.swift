@@ -17,6 +17,9 @@ extension RelayLoop where R: ~Copyable {
     // An end or an error may bring a buffer that was chosen for it and stayed empty.
     if completion.buffer >= 0 { ring.returnBuffer(Int(completion.buffer)) }
     guard let error = completion.error else {
+      if sessions[slot].proxying != .none, flow.direction == .in, sessions[slot].phase != .terminating {
+        guard endOfProxied(slot) else { return }
+      }
       sessions[flow: flow].sourceEnded()
       noteEnd(slot, of: flow.source, isReset: false)
       return
@@ -35,9 +38,24 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
+  /// Takes bytes that lie elsewhere than in a receive buffer, as if they had been received so.
+  mutating func takeCopied(_ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer) {
+    let place = sessions[flow: flow].received
+    sessions[flow: flow].received(bytes.count, pauseAbove: pauseAbove)
+    let span = spans.append(
+      copying: bytes, stamp: clock.now.epochMicroseconds, owner: flow, to: &sessions[queue: flow])
+    if sessions[flow.slot].isObserved { observe(flow, span: span, from: place) }
+    record(flow, span: span, from: place)
+    if sessions[flow.slot].isEndedAtLogin { endIfComplete(flow) }
+  }
+
   @inline(__always)
   private mutating func takeBytes(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
+    if sessions[slot].proxying != .none, flow.direction == .in, sessions[slot].phase != .terminating {
+      takeProxied(flow, completion)
+      return
+    }
     guard sessions[slot].phase == .relaying, sessions[flow: flow].sink != .failed else {
       sessions[slot].hasUndeliverable = true
       returnBuffers(completion)
@@ -55,7 +73,10 @@ extension RelayLoop where R: ~Copyable {
       spans.append(
         buffer: buffer, count: count, stamp: clock.now.epochMicroseconds, startsChunk: rest == total,
         endsChunk: count == rest, owner: flow, to: &sessions[queue: flow])
-      record(flow, span: Int32(truncatingIfNeeded: buffer), from: place)
+      let span = Int32(truncatingIfNeeded: buffer)
+      if sessions[slot].isObserved { observe(flow, span: span, from: place) }
+      record(flow, span: span, from: place)
+      if sessions[slot].isEndedAtLogin { endRecording(slot) }
       place += UInt64(count)
       rest -= count
       guard rest > 0 else { break }
@@ -73,6 +94,10 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func sent(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
+    guard sessions[slot].phase != .connecting else {
+      proxyHeaderSent(slot, completion)
+      return
+    }
     sessions[slot].socketOperations -= 1
     if completion.result > 0 {
       sessions[flow: flow].sendEnded(Int(completion.result))
@@ -104,6 +129,7 @@ extension RelayLoop where R: ~Copyable {
   /// A leg's connection broke: what is queued for it is lost, what came from it is still delivered.
   mutating func legFailed(_ slot: Int, _ leg: Leg) {
     noteEnd(slot, of: leg, isReset: true)
+    if sessions[slot].phase == .handshaking { terminate(slot, .none) }
     guard sessions[slot].phase == .relaying else { return }
     sessions[flow: FlowIndex(slot, leg == .client ? .out : .in)].sinkFailed()
     if sessions[slot].lingerEnd == 0 { lingerOn(slot) }
@@ -166,7 +192,7 @@ extension RelayLoop where R: ~Copyable {
   /// Starts whatever a flow of a relaying session may do now.
   @inline(__always)
   mutating func pump(_ flow: FlowIndex) {
-    if maySplice, !sessions[file: flow].isRecording { chooseWay(flow) }
+    if maySplice, !sessions[file: flow].isRecording, !sessions[flow.slot].isObserved { chooseWay(flow) }
     if sessions[flow: flow].sink != .open || sessions[flow: flow].source != .open { pumpEnding(flow) }
     if sessions[flow: flow].maySend { send(flow) }
     if sessions[flow: flow].mayReceive {
@@ -224,7 +250,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   @inline(never)
-  private mutating func receive(_ flow: FlowIndex) {
+  mutating func receive(_ flow: FlowIndex) {
     sessions[flow: flow].receiveArmed()
     sessions[flow.slot].socketOperations += 1
     // On unix sockets a multishot receive can miss the end of the stream when it comes close behind data
@@ -234,6 +260,7 @@ extension RelayLoop where R: ~Copyable {
     let isCautious =
       sessions[flow: flow].isCautious || spans.parkedBytes > Limits.parkedBytesScarce
       || !memoryWaiting.isEmpty && sessions[file: flow].isRecording
+      || sessions[flow.slot].proxying != .none && flow.direction == .in
     ring.receive(
       socket(flow.slot, flow.source), multishot: !isUnix(flow.slot, flow.source) && !isCautious,
       bundle: !isCautious, isQuiet: sessions[flow: flow].received == 0, token: receiveToken(flow))

@@ -10,6 +10,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   struct Environment {
     var listeners: [Listener]
     var targets: [SocketAddress]
+    /// The addresses of the collector; empty without one.
+    var collectors: [SocketAddress] = []
     /// The directory of the recordings; -1 when it is a template.
     var directory: Int32 = -1
     /// The session index, opened for appending.
@@ -63,6 +65,16 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   let encoder: Encoder
   let fileName: FileName
   let names: [SessionIndex.Names]
+  /// Both directions of a session go to one file, which is kept where the client's direction has its own otherwise.
+  let sharesFile: Bool
+  // What of the configuration is asked for each session, since asking it copies it.
+  let isBackLegRecorded: Bool
+  let looksForProxy: Bool
+  let redacts: Bool
+  let needsUser: Bool
+  let directoryHasVariables: Bool
+  let recordsEverybody: Bool
+  let recordedDirections: (in: Bool, out: Bool)
   /// Recordings are the relayed bytes themselves, and may be written from the receive buffers; from so many on at once.
   let writesReceiveBuffers: Bool
   let gatheredWriteBytes: Int
@@ -106,11 +118,32 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// Spliced flows of which a poll completed in this turn.
   var readyFlows = 0
   var hasMemoryReturned = false
+  /// Memory of the lines whose end has not come, where both directions share a file; and the age, in nanoseconds, from
+  /// which on such a line goes along with any write.
+  var heldLineBytes = 0
+  let lineAge: UInt64
   /// When unused staging memory is given back, unless blocks are taken until then; 0 when there is none.
   var trimAt: UInt64 = 0
   var trimTakenBlocks = 0
+  var collector = CollectorState()
+  /// Clients of which it is not known whether they send a PROXY header, and memory for the next one.
+  var proxies: [Int: ProxyMemory] = [:]
+  var proxyScratch = ProxyMemory()
+  /// What PROXY headers said, and those on their way to the server.
+  var proxied: [Int: ProxiedClient] = [:]
+  var proxyHeaders: [Int: ProxyOutgoing] = [:]
   var firstDirty: Int32 = -1
   var lastDirty: Int32 = -1
+  var dialogues: DialogueTable
+  /// Staging memory of sessions whose directory is known only when somebody has logged in.
+  var awaitingBytes = 0
+  /// Who the last login of a session was for, as JSON, and whose mailbox it is where directories go by that.
+  var users: [Int: [UInt8]] = [:]
+  var mailboxes: [Int: [UInt8]] = [:]
+  /// Where the recording of the span that is being looked at differs from it, and the same of directions whose recording
+  /// waits for memory.
+  var edits = RecordingEdits()
+  var waitingEdits: [Int: WaitingEdits] = [:]
   /// Gaps of the sessions that have any.
   var gaps: [Int: [RecordingGap]] = [:]
   /// The addresses, as JSON, of clients that bound their unix socket to a path.
@@ -150,18 +183,21 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     let slots = environment.maxSlots
     let sessions = try SessionTable.make(capacity: slots)
     let heap = try DeadlineHeap.make(capacity: slots)
+    let dialogues = try DialogueTable.make(capacity: configuration.mailProtocol == nil ? 0 : slots)
     return RelayLoop(
-      configuration: configuration, environment: environment, ring: ring, sessions: sessions, heap: heap)
+      configuration: configuration, environment: environment, ring: ring, sessions: sessions, heap: heap,
+      dialogues: dialogues)
   }
 
   private init(
     configuration: RelayConfiguration, environment: Environment, ring: consuming R, sessions: consuming SessionTable,
-    heap: consuming DeadlineHeap
+    heap: consuming DeadlineHeap, dialogues: consuming DialogueTable
   ) {
     self.configuration = configuration
     self.environment = environment
     self.sessions = sessions
     self.heap = heap
+    self.dialogues = dialogues
     let buffers = ring.bufferCount
     let bufferBytes = ring.bufferBytes
     spans = SpanTable(
@@ -177,22 +213,44 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     report = Report(descriptor: environment.messages)
     encoder = Encoder(timestamps: configuration.timestamps, boundaries: configuration.boundaries)
     writesReceiveBuffers =
-      !configuration.timestamps && !configuration.boundaries && configuration.maxRecordingBytes == .max
+      configuration.layout == .pair && !configuration.timestamps && !configuration.boundaries
+      && configuration.maxRecordingBytes == .max
     gatheredWriteBytes = min(Limits.gatheredWriteBytes, Limits.gatheredWriteBuffers * bufferBytes)
-    fileName = FileName(processID: environment.processID, addressInName: configuration.addressInName)
+    fileName = FileName(
+      processID: environment.processID, addressInName: configuration.addressInName, layout: configuration.layout)
+    sharesFile = configuration.layout == .merged
+    isBackLegRecorded = configuration.leg == .back
+    looksForProxy = configuration.looksForProxy
+    redacts = configuration.redacts
+    needsUser = configuration.directory.needsUser
+    directoryHasVariables = configuration.directory.hasVariables
+    recordsEverybody = configuration.only.isEmpty
+    recordedDirections = (in: configuration.isRecorded(.in), out: configuration.isRecorded(.out))
     var serverPath = ""
     if case .unix(let path) = configuration.connect.target { serverPath = path }
     names = environment.listeners.map {
       SessionIndex.Names(
-        listener: $0.bound, listenerPath: $0.bound.dropPrefix("unix:") ?? $0.path, serverPath: serverPath)
+        listener: $0.bound, listenerPath: $0.bound.dropPrefix("unix:") ?? $0.path, serverPath: serverPath,
+        mailProtocol: configuration.mailProtocol)
     }
     sessionShare = configuration.logMemoryBytes / Limits.sessionShareOfLogMemory
     flushAge = configuration.flushNanoseconds / 4 * 3
     flushLateAge = configuration.flushNanoseconds / 8 * 7
+    lineAge = configuration.flushNanoseconds / 4
     flushAlongAge = configuration.flushNanoseconds / 2
     accepting = Array(repeating: .off, count: environment.listeners.count)
     batch = .allocate(capacity: Limits.completionsTaken)
-    vectors = .allocate(capacity: max(Limits.sendVectors, Limits.writeVectors))
+    // A write has the lines without an end behind its blocks.
+    vectors = .allocate(capacity: max(Limits.sendVectors, Limits.writeVectors + 1))
+  }
+
+  /// What a direction of the relay is called in recordings.
+  @inline(__always)
+  func recorded(_ direction: Direction) -> Direction { isBackLegRecorded ? direction.reverse : direction }
+
+  @inline(__always)
+  func isRecorded(_ direction: Direction) -> Bool {
+    direction == .in ? recordedDirections.in : recordedDirections.out
   }
 
   deinit {
@@ -204,6 +262,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
           block = current.header.pointee.next
           current.deallocate()
         }
+        let file = FlowIndex(rawValue: slot << 1 | direction)
+        sessions[file: file].line?.deallocate()
+        sessions[file: file].tentative?.deallocate()
       }
     }
     batch.deallocate()
@@ -246,6 +307,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     advanceTouched()
     readyFlows = 0
     if hasMemoryReturned { retryMemoryWaiting() }
+    if !collector.waiting.isEmpty { workCollector() }
     if !starved.isEmpty { feedStarved() }
     // Memory and buffers that came back may have moved further sessions on.
     advanceTouched()
@@ -266,7 +328,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     case .signal: signalled(completion)
     case .wake: woken()
     case .connect, .receiveClient, .receiveServer, .sendClient, .sendServer, .openIn, .openOut, .writeIn, .writeOut,
-      .pollIn, .pollOut, .cancel:
+      .pollIn, .pollOut, .truncate, .connectCollector, .pollCollector, .cancel:
       guard sessions.isCurrent(completion.token) else {
         giveBack(completion, kind)
         return
@@ -288,6 +350,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       case .writeOut: written(FlowIndex(slot, .out), completion)
       case .pollIn: polled(FlowIndex(slot, .in), completion)
       case .pollOut: polled(FlowIndex(slot, .out), completion)
+      case .truncate: truncated(FlowIndex(slot, .in))
+      case .connectCollector: collectorConnected(slot, completion)
+      case .pollCollector: collectorPolled(slot, completion)
       case .cancel: cancelled(slot, completion)
       case .accept, .cancelAccept, .close, .unlink, .indexWrite, .signal, .wake: break
       }
@@ -366,6 +431,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if acceptPausedUntil > 0, !isDraining { next = min(next, acceptPausedUntil) }
     if !resting.isEmpty { next = min(next, restUntil) }
     if trimAt > 0 { next = min(next, trimAt) }
+    if !collector.waiting.isEmpty, collector.prober == nil { next = min(next, collector.retryAt) }
     if !starved.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
     if isDraining { next = min(next, exitDeadline > 0 ? exitDeadline : drainDeadline) }
     guard next < .max else { return nil }
@@ -425,8 +491,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     let now = clock.now.nanoseconds
     if now >= drainDeadline && exitDeadline == 0 {
       exitDeadline = now + Limits.exitNanoseconds
-      for slot in 0..<sessions.usedSlots where sessions[slot].phase == .connecting || sessions[slot].phase == .relaying
-      {
+      for slot in 0..<sessions.usedSlots {
         terminate(slot, .drain)
         touch(slot)
       }

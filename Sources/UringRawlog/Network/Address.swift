@@ -80,7 +80,7 @@ public struct Address: Sendable, Equatable {
 
 extension String {
   /// What stands behind a prefix; nil without it.
-  func dropPrefix(_ prefix: String) -> String? {
+  package func dropPrefix(_ prefix: String) -> String? {
     hasPrefix(prefix) ? String(dropFirst(prefix.count)) : nil
   }
 }

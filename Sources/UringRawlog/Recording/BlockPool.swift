@@ -5,9 +5,13 @@ struct BlockPool: ~Copyable {
   /// What a block says of itself; its bytes follow in the same piece of memory.
   struct Header {
     var next: Block?
-    /// Encoded bytes in it, and the relayed bytes that they record.
+    /// The relayed bytes that its encoded bytes record, or stand for: a credential may be of any length.
+    var relayed = 0
+    /// Encoded bytes in it.
     var used: Int32 = 0
-    var relayed: Int32 = 0
+    /// How many of both are of the direction from the server, where both directions share a file.
+    var usedOut: Int32 = 0
+    var relayedOut = 0
     /// Bytes that fit.
     var capacity: Int32
     var sizeClass: UInt8
@@ -73,6 +77,13 @@ struct BlockPool: ~Copyable {
     idle = InlineArray(repeating: nil)
     idleBytes = 0
     releaseFreeMemory()
+  }
+
+  /// The smallest class whose blocks take so many bytes, or else the largest.
+  static func sizeClass(holding bytes: Int) -> Int {
+    var sizeClass = 0
+    while sizeClass < classes - 1, Limits.blockBytes[sizeClass] - MemoryLayout<Header>.stride < bytes { sizeClass += 1 }
+    return sizeClass
   }
 
   /// A block of the wanted class, or of the largest smaller one that both the pool and `share` still allow; nil when not

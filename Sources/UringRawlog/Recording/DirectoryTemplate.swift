@@ -6,6 +6,7 @@ public struct DirectoryTemplate: Sendable {
     case date
     case listener
     case localPort
+    case user
   }
 
   public let text: String
@@ -13,6 +14,8 @@ public struct DirectoryTemplate: Sendable {
   /// The part of the path before the first component with a variable; the whole of it when there is none.
   public let fixedPart: String
 
+  /// It is known only when somebody has logged in.
+  public var needsUser: Bool { pieces.contains(.user) }
   public var hasVariables: Bool { pieces.count != 1 || pieces[0] != .text(text) }
 
   /// - Throws: `ValueError` for an unknown variable or an open `%{`.
@@ -40,10 +43,11 @@ public struct DirectoryTemplate: Sendable {
       case "date": pieces.append(.date)
       case "listener": pieces.append(.listener)
       case "local_port": pieces.append(.localPort)
+      case "user": pieces.append(.user)
       default:
         throw ValueError(
           "\(shown): unknown variable '%{\(String(name).escapedForMessage)}'; "
-            + "there are %{ip}, %{date}, %{listener} and %{local_port}")
+            + "there are %{ip}, %{date}, %{listener}, %{local_port} and %{user}")
       }
       rest = rest[rest.index(after: end)...]
     }
@@ -62,8 +66,11 @@ public struct DirectoryTemplate: Sendable {
   }
 
   /// Appends the directory of one session. A value cannot leave its path component: addresses, dates and ports hold no
-  /// slash, and in the listener's address each is made `_`.
-  func append(to path: inout Bytes, client: PeerAddress, time: LocalTimeText, listener: String, localPort: UInt16) {
+  /// slash, in the listener's address each is made `_`, and a user whose name has one is not recorded.
+  func append(
+    to path: inout Bytes, client: PeerAddress, time: LocalTimeText, listener: String, localPort: UInt16,
+    user: [UInt8] = []
+  ) {
     for piece in pieces {
       switch piece {
       case .text(let text): path.append(text: text)
@@ -71,6 +78,7 @@ public struct DirectoryTemplate: Sendable {
       case .date: time.appendDate(to: &path)
       case .listener:
         for byte in listener.utf8 { path.append(byte == UInt8(ascii: "/") ? UInt8(ascii: "_") : byte) }
+      case .user: path.append(user)
       case .localPort:
         if client.family == .unix { path.append("unix") } else { path.append(decimal: UInt64(localPort)) }
       }

@@ -1,7 +1,8 @@
-/// The names of one session's files: `[IP-]YYYYMMDD-HHMMSS.PID.N` and `.in` or `.out` behind it.
+/// The names of one session's files: `[IP-]YYYYMMDD-HHMMSS.PID.N` and `.in`, `.out` or `.rawlog` behind it.
 struct FileName {
   let processID: Int32
   let addressInName: Bool
+  var layout = RelayConfiguration.Layout.pair
 
   /// The stem: the session's id in the index.
   func appendStem(of session: borrowing Session, to text: inout Bytes) {
@@ -18,9 +19,10 @@ struct FileName {
 
   func append(_ direction: Direction, of session: borrowing Session, to text: inout Bytes) {
     appendStem(of: session, to: &text)
-    switch direction {
-    case .in: text.append(".in")
-    case .out: text.append(".out")
+    switch (layout, direction) {
+    case (.pair, .in): text.append(".in")
+    case (.pair, .out): text.append(".out")
+    case (.merged, _): text.append(".rawlog")
     }
   }
 }

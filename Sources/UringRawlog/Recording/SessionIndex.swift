@@ -101,12 +101,16 @@ struct SessionIndex: ~Copyable {
   /// The parts of a record that are the same for all sessions of a listener, as JSON strings.
   struct Names: Sendable {
     let listener: [UInt8]
+    let mailProtocol: [UInt8]
+    /// Who the session's last login was for.
+    var user = Array("null".utf8)
     /// A client of a unix listener: the path that it connected to, unless it has one itself.
     var unixClient: [UInt8]
     let unixServer: [UInt8]
 
-    init(listener: String, listenerPath: String, serverPath: String) {
+    init(listener: String, listenerPath: String, serverPath: String, mailProtocol: MailProtocol? = nil) {
       self.listener = jsonString(listener)
+      self.mailProtocol = jsonString(mailProtocol?.rawValue ?? "raw")
       unixClient = jsonString("unix:" + listenerPath)
       unixServer = jsonString("unix:" + serverPath)
     }
@@ -122,11 +126,16 @@ struct SessionIndex: ~Copyable {
 
   /// The record of a session's end, with the time of now.
   mutating func end(
-    _ session: borrowing Session, in flowIn: Flow, out flowOut: Flow, inFile: RecordingFile, outFile: RecordingFile,
+    _ session: borrowing Session, in flowIn: borrowing Flow, out flowOut: borrowing Flow,
+    inFile: borrowing RecordingFile, outFile: borrowing RecordingFile,
     gaps: [RecordingGap], names: Names, fileName: FileName, clock: inout Clock
   ) {
     begin("end", session, names: names, fileName: fileName, at: clock.now.epochMicroseconds, clock: &clock)
-    pending.append(",\"user\":null,\"login\":\"none\",\"reason\":\"")
+    pending.append(",\"user\":")
+    pending.append(names.user)
+    pending.append(",\"login\":\"")
+    pending.append(session.login.name)
+    pending.append("\",\"reason\":\"")
     pending.append(session.reason.name)
     pending.append("\",\"seconds\":")
     let microseconds = (clock.now.nanoseconds - session.acceptedNanoseconds) / 1000
@@ -137,9 +146,9 @@ struct SessionIndex: ~Copyable {
     field(",\"out_bytes\":", flowOut.received)
     field(",\"in_recorded\":", inFile.recorded)
     field(",\"out_recorded\":", outFile.recorded)
-    field(",\"in_file\":", inFile.fileBytes)
-    field(",\"out_file\":", outFile.fileBytes)
-    field(",\"dropped\":", inFile.dropped + outFile.dropped)
+    field(",\"in_file\":", fileName.layout == .pair ? inFile.fileBytes : inFile.lineBytes)
+    field(",\"out_file\":", fileName.layout == .pair ? outFile.fileBytes : outFile.lineBytes)
+    field(",\"dropped\":", inFile.dropped &+ outFile.dropped)
     pending.append(",\"gaps\":[")
     for (number, gap) in gaps.enumerated() {
       if number > 0 { pending.append(UInt8(ascii: ",")) }
@@ -152,7 +161,9 @@ struct SessionIndex: ~Copyable {
     pending.append(session.clientClose.name)
     pending.append("\",\"server_close\":\"")
     pending.append(session.serverClose.name)
-    pending.append("\",\"failed_logins\":0,\"server_tls\":null,\"redacted\":0,\"recording\":\"")
+    field("\",\"failed_logins\":", UInt64(session.failedLogins))
+    field(",\"server_tls\":null,\"redacted\":", UInt64(session.redacted))
+    pending.append(",\"recording\":\"")
     pending.append(Self.recording(session, inFile, outFile, hasGaps: !gaps.isEmpty))
     pending.append(UInt8(ascii: "\""))
     endLine(at: clock.now.nanoseconds)
@@ -160,12 +171,16 @@ struct SessionIndex: ~Copyable {
 
   /// The worst that happened to either direction.
   private static func recording(
-    _ session: borrowing Session, _ inFile: RecordingFile, _ outFile: RecordingFile, hasGaps: Bool
+    _ session: borrowing Session, _ inFile: borrowing RecordingFile, _ outFile: borrowing RecordingFile, hasGaps: Bool
   ) -> StaticString {
     if !session.isRecorded { return "none" }
-    if inFile.state == .failed || outFile.state == .failed { return "failed" }
+    if inFile.state == .failed { return "failed" }
+    if outFile.state == .failed { return "failed" }
     if hasGaps { return "lossy" }
-    if inFile.isTruncated || outFile.isTruncated { return "truncated" }
+    if session.isCollectorLost { return "lossy" }
+    if inFile.isTruncated { return "truncated" }
+    if outFile.isTruncated { return "truncated" }
+    if session.isEndedAtLogin { return "pre-login" }
     return "complete"
   }
 
@@ -182,11 +197,15 @@ struct SessionIndex: ~Copyable {
     clock.appendIndexTime(microseconds, to: &pending)
     pending.append("\",\"listener\":")
     pending.append(names.listener)
-    pending.append(",\"protocol\":\"raw\",\"client\":")
+    pending.append(",\"protocol\":")
+    pending.append(names.mailProtocol)
+    pending.append(",\"client\":")
     address(session.client, unix: names.unixClient)
     pending.append(",\"server\":")
     address(session.server, unix: names.unixServer)
-    pending.append(",\"via\":null,\"tls\":null")
+    pending.append(",\"via\":")
+    pending.append(session.via.name)
+    pending.append(",\"tls\":null")
   }
 
   private mutating func field(_ name: StaticString, _ value: UInt64) {

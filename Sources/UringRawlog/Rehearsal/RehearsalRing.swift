@@ -250,6 +250,10 @@ struct RehearsalRing: Ring, ~Copyable {
   mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32? { nil }
   mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32? { nil }
 
+  mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token) {
+    preconditionFailure("no write fails")
+  }
+
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     preconditionFailure("every name is free")
   }
@@ -312,6 +316,7 @@ struct RehearsalRing: Ring, ~Copyable {
     PeerAddress(ipv4: 0x7F00_0001, port: 40000 &+ UInt16(truncatingIfNeeded: socket))
   }
   func peerPath(of socket: Int32) -> String? { nil }
+  func localAddress(of socket: Int32) -> PeerAddress? { nil }
   func localPort(of socket: Int32) -> UInt16? { 143 }
   mutating func openDirectory(_ path: String) -> Int32? { nil }
 }

@@ -92,17 +92,9 @@ struct KernelRing: Ring, ~Copyable {
   private static func setUp(_ ring: UnsafeMutablePointer<io_uring>, entries: Int) throws(Errno) -> io_uring_params {
     var parameters = io_uring_params()
     parameters.cq_entries = UInt32(entries * Limits.completionsPerSubmission)
-    parameters.flags =
-      uring_setup_single_issuer  // One thread submits; the kernel may spare locks (6.0).
-      | uring_setup_defer_taskrun  // Completions are worked off in our own enter, in batches (6.1).
-      | uring_setup_coop_taskrun  // No interrupt of the running thread for a completion (5.19).
-      | uring_setup_submit_all  // One bad entry does not hold back those behind it (5.18).
-      | uring_setup_clamp  // Take the kernel's maximum where it is smaller than what we ask.
-      | uring_setup_cqsize  // Many multishot operations complete for one submission.
+    parameters.flags = LoopRing.flags | uring_setup_cqsize  // Many multishot operations complete for one submission.
     let result = io_uring_queue_init_params(UInt32(entries), ring, &parameters)
-    guard result == 0 else {
-      throw Errno(-result)
-    }
+    guard result == 0 else { throw Errno(-result) }
     return parameters
   }
 
@@ -246,6 +238,11 @@ struct KernelRing: Ring, ~Copyable {
     return count < 0 ? -errno : Int32(truncatingIfNeeded: count)
   }
 
+  mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token) {
+    // An operation that the kernel does not know fails with EINVAL, which nobody waits for.
+    uring_set_address(next(uring_op_ftruncate, file, token), nil, 0, bytes)
+  }
+
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     let entry = next(uring_op_unlinkat, directory, token, path: path)
     uring_set_address(entry.submission, entry.path, 0, 0)
@@ -279,44 +276,18 @@ struct KernelRing: Ring, ~Copyable {
 
   mutating func submitAndWait(nanoseconds: UInt64?) throws(Errno) {
     buffers.publish()
-    var result: Int32
-    if let nanoseconds {
-      var time = __kernel_timespec()
-      time.tv_sec = Int64(nanoseconds / 1_000_000_000)
-      time.tv_nsec = Int64(nanoseconds % 1_000_000_000)
-      var first: UnsafeMutablePointer<io_uring_cqe>?
-      result = io_uring_submit_and_wait_timeout(ring, &first, 1, &time, nil)
-    } else {
-      result = io_uring_submit_and_wait(ring, 1)
-    }
+    let result = ring.submitAndWait(nanoseconds: nanoseconds)
     if io_uring_sq_ready(ring) == 0 { arenaUsed = 0 }
-    // EBUSY: completions overflowed and must be taken first. EAGAIN, ENOMEM: the kernel is short of memory for now.
-    guard
-      result < 0, -result != ETIME, -result != EINTR, -result != EBUSY, -result != EAGAIN, -result != ENOMEM
-    else { return }
-    throw Errno(-result)
+    try result.get()
   }
 
   mutating func takeCompletions(into taken: UnsafeMutableBufferPointer<Completion>) -> Int {
-    Int(uring_take_completions(ring, taken.baseAddress, UInt32(taken.count)))
+    ring.takeCompletions(into: taken)
   }
 
   // MARK: Calls beside the ring
 
-  @inline(__always)
-  private static func nanoseconds() -> UInt64 {
-    var monotonic = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &monotonic)
-    return UInt64(monotonic.tv_sec) &* 1_000_000_000 &+ UInt64(monotonic.tv_nsec)
-  }
-
-  func now() -> Instant {
-    var real = timespec()
-    clock_gettime(CLOCK_REALTIME, &real)
-    return Instant(
-      nanoseconds: Self.nanoseconds(),
-      epochMicroseconds: Int64(real.tv_sec) &* 1_000_000 &+ Int64(real.tv_nsec) / 1000)
-  }
+  func now() -> Instant { .current }
 
   mutating func makeSocket(family: Int32) throws(Errno) -> Int32 {
     let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -362,7 +333,9 @@ struct KernelRing: Ring, ~Copyable {
     return path
   }
 
-  func localPort(of socket: Int32) -> UInt16? { SocketAddress.local(of: socket)?.peer.port }
+  func localPort(of socket: Int32) -> UInt16? { localAddress(of: socket)?.port }
+
+  func localAddress(of socket: Int32) -> PeerAddress? { SocketAddress.local(of: socket)?.peer }
 
   mutating func openDirectory(_ path: String) -> Int32? {
     let descriptor = openDirectoryPath(path)

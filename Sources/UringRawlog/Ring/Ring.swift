@@ -49,6 +49,8 @@ protocol Ring: ~Copyable {
   mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32?
   /// The same for a small write: the bytes written or a negative error number.
   mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32?
+  /// Cuts a file to so many bytes; where the kernel cannot (before 6.9), nothing happens.
+  mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token)
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token)
   mutating func close(_ descriptor: Int32, token: Token)
   /// Completes once when one of `events` (poll(2)) holds for a socket, or it failed.
@@ -87,6 +89,7 @@ protocol Ring: ~Copyable {
   /// The path that a peer on a unix socket is bound to; nil for most, which are bound to none.
   func peerPath(of socket: Int32) -> String?
   func localPort(of socket: Int32) -> UInt16?
+  func localAddress(of socket: Int32) -> PeerAddress?
   /// A descriptor of a directory, for opening files in it; nil when there is none by that name.
   mutating func openDirectory(_ path: String) -> Int32?
 }
@@ -96,14 +99,6 @@ struct Pipe: Equatable {
   var reading: Int32
   var writing: Int32
   var bytes: Int
-}
-
-/// One reading of both clocks.
-struct Instant: Equatable {
-  /// CLOCK_MONOTONIC, for everything that is measured.
-  var nanoseconds: UInt64
-  /// CLOCK_REALTIME, for stamps and names.
-  var epochMicroseconds: Int64
 }
 
 extension Ring where Self: ~Copyable {

@@ -20,6 +20,11 @@ struct Token: Equatable {
     /// A poll for one direction of a session whose bytes are spliced.
     case pollIn
     case pollOut
+    /// Cutting a recording to its length.
+    case truncate
+    /// A session's connection to the collector, and a poll that tells of the collector's end.
+    case connectCollector
+    case pollCollector
     /// Cancelling of a session's operations: its result is of no interest, its end is.
     case cancel
     /// Closing of any descriptor: nobody waits for it.

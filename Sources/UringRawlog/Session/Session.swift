@@ -2,6 +2,8 @@
 struct Session {
   enum Phase: UInt8 {
     case free
+    /// A PROXY header is awaited; the server is not asked yet.
+    case handshaking
     /// The server has not answered yet.
     case connecting
     case relaying
@@ -22,6 +24,7 @@ struct Session {
     case idle
     case drain
     case logError
+    case proxyError
 
     var name: StaticString {
       switch self {
@@ -34,6 +37,7 @@ struct Session {
       case .idle: "idle"
       case .drain: "drain"
       case .logError: "log-error"
+      case .proxyError: "proxy-error"
       }
     }
   }
@@ -54,7 +58,76 @@ struct Session {
     }
   }
 
+  /// How logging in went.
+  enum Login: UInt8 {
+    case none
+    case failed
+    case ok
+
+    var name: StaticString {
+      switch self {
+      case .none: "none"
+      case .failed: "fail"
+      case .ok: "ok"
+      }
+    }
+  }
+
+  /// Whether the client's first bytes may be a PROXY header, and what becomes of one.
+  enum Proxying: UInt8 {
+    case none
+    case required
+    case refused
+  }
+
+  /// What named the client.
+  enum Via: UInt8 {
+    case itself
+    case proxy1
+    case proxy2
+
+    var name: StaticString {
+      switch self {
+      case .itself: "null"
+      case .proxy1: "\"proxy1\""
+      case .proxy2: "\"proxy2\""
+      }
+    }
+  }
+
+  /// How the connection to the collector stands.
+  enum Collecting: UInt8 {
+    case none
+    /// It waits until the collector can be reached again.
+    case waiting
+    case connecting
+    case connected
+    /// The connection broke while bytes were being sent.
+    case broken
+    /// All was sent, or given up: what is with the kernel is called back, and nothing more is begun.
+    case ending
+  }
+
   var phase: Phase = .free
+  var login: Login = .none
+  var proxying: Proxying = .none
+  var via: Via = .itself
+  /// A dialogue listens to what is said.
+  var isObserved = false
+  /// `--pre-login`: somebody has logged in.
+  var isEndedAtLogin = false
+  /// The directory of the recording is known only when somebody has logged in.
+  var awaitsUser = false
+  var collecting: Collecting = .none
+  /// A connection to the collector broke: it may lack what the kernel had taken already.
+  var isCollectorLost = false
+  /// The session is over, and sends the rest; or it could not in time.
+  var isCollectorEnding = false
+  var isCollectorGivenUp = false
+  /// The connection to the collector has taken bytes.
+  var hasCollectorBytes = false
+  /// Which of the collector's addresses it is, or was tried last.
+  var collectorTarget: UInt16 = 0
   var reason: Reason = .none
   var clientClose: Close = .cut
   var serverClose: Close = .cut
@@ -71,6 +144,9 @@ struct Session {
 
   var clientSocket: Int32 = -1
   var serverSocket: Int32 = -1
+  var failedLogins: UInt32 = 0
+  /// Credentials that were left out of the recording.
+  var redacted: UInt32 = 0
   /// Operations on sockets, and on files, that have not come home.
   var socketOperations: UInt16 = 0
   var fileOperations: UInt16 = 0
@@ -90,34 +166,21 @@ struct Session {
   var acceptedNanoseconds: UInt64 = 0
   /// The last time that a byte moved (monotonic nanoseconds).
   var activeNanoseconds: UInt64 = 0
+  /// When the server was asked first (monotonic nanoseconds).
+  var connectingSince: UInt64 = 0
   /// When the attempt to connect under way is given up (monotonic nanoseconds).
   var connectDeadline: UInt64 = 0
+  /// Until when a handshake may take (monotonic nanoseconds); 0 while there is none.
+  var handshakeDeadline: UInt64 = 0
   /// When a session with a broken leg is ended at the latest, and when it is looked at next; 0 while both legs stand.
   var lingerEnd: UInt64 = 0
   var lingerCheck: UInt64 = 0
+  /// Until when the collector may take to be reached, or after the session's end to take the rest; 0 while neither
+  /// matters. Since when the connection to it stands, or is tried (monotonic nanoseconds).
+  var collectorDeadline: UInt64 = 0
+  var collectorSince: UInt64 = 0
   /// Staging memory of both files.
   var stagingBytes = 0
   /// Its place in the deadline heap; -1 when it has none.
   var heapPlace: Int32 = -1
-}
-
-/// `YYYYMMDD-HHMMSS`, as file names have it.
-struct LocalTimeText {
-  static let count = 15
-  private var text = InlineArray<16, UInt8>(repeating: UInt8(ascii: "0"))
-
-  init() {}
-
-  init(_ characters: UnsafeRawBufferPointer) {
-    for index in 0..<Self.count { text[index] = characters[index] }
-  }
-
-  func append(to bytes: inout Bytes) { append(0..<Self.count, to: &bytes) }
-
-  /// `YYYYMMDD`.
-  func appendDate(to bytes: inout Bytes) { append(0..<8, to: &bytes) }
-
-  private func append(_ range: Range<Int>, to bytes: inout Bytes) {
-    text.span.withUnsafeBytes { bytes.append(UnsafeRawBufferPointer(rebasing: $0[range])) }
-  }
 }

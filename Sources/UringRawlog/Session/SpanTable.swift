@@ -93,6 +93,21 @@ struct SpanTable: ~Copyable {
     return release(span)
   }
 
+  /// Puts a copy of bytes at the end of a queue, in memory of our own: the span.
+  mutating func append(
+    copying bytes: UnsafeRawBufferPointer, stamp: Int64, owner: FlowIndex, to queue: inout Queue
+  ) -> Int32 {
+    let span = makePiece(bytes.count)
+    self[span].memory.copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
+    self[span].count = Int32(truncatingIfNeeded: bytes.count)
+    self[span].stamp = stamp
+    self[span].owner = Int32(truncatingIfNeeded: owner.rawValue)
+    self[span].startsChunk = true
+    self[span].endsChunk = true
+    link(span, to: &queue)
+    return span
+  }
+
   /// Moves the first span of a queue to the end of another list.
   mutating func moveFirst(from queue: inout Queue, to list: inout Queue) {
     let span = queue.head

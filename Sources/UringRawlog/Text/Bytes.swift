@@ -52,6 +52,11 @@ struct Bytes: ~Copyable {
     count += 1
   }
 
+  /// A number in network order.
+  mutating func append(bigEndian number: some FixedWidthInteger) {
+    withUnsafeBytes(of: number.bigEndian) { append($0) }
+  }
+
   @inline(__always)
   mutating func append(_ bytes: UnsafeRawBufferPointer) {
     guard let source = bytes.baseAddress else { return }
@@ -63,6 +68,11 @@ struct Bytes: ~Copyable {
   @inline(__always)
   mutating func append(_ literal: StaticString) {
     append(UnsafeRawBufferPointer(start: literal.utf8Start, count: literal.utf8CodeUnitCount))
+  }
+
+  /// What stands before the NUL.
+  mutating func append(cString: UnsafePointer<CChar>) {
+    append(UnsafeRawBufferPointer(start: cString, count: strlen(cString)))
   }
 
   mutating func append(_ bytes: [UInt8]) {
