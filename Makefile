@@ -4,6 +4,8 @@ SWIFT ?= swift
 SWIFTC ?= swiftc
 PYTHON ?= python3
 RELEASE = .build/release/uring-rawlog
+# The drop-in for Dovecot's rawlog; the same build makes it, without anything that is linked when it starts.
+RAWLOG = .build/release/rawlog
 # The Swift runtime goes into the program: it runs where no Swift is installed.
 RELEASE_FLAGS = -c release --static-swift-stdlib
 
@@ -29,7 +31,8 @@ unit-test:
 	$(SWIFT) test --disable-xctest
 
 end-to-end-test: build
-	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) $(PYTHON) -m unittest discover -p 'test_*.py' -v
+	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) RAWLOG=$(abspath $(RAWLOG)) \
+	  $(PYTHON) -m unittest discover -p 'test_*.py' -v
 
 # What the relay's work costs in instructions, beside the budgets. `make test` compares them too.
 instructions: build
@@ -82,7 +85,9 @@ fuzz:
 PREFIX ?= /usr/local
 install: build
 	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/uring-rawlog
+	install -D -m 755 $(RAWLOG) $(DESTDIR)$(PREFIX)/bin/rawlog
 	install -D -m 644 docs/man/uring-rawlog.1 $(DESTDIR)$(PREFIX)/share/man/man1/uring-rawlog.1
+	install -D -m 644 docs/man/rawlog.1 $(DESTDIR)$(PREFIX)/share/man/man1/rawlog.1
 
 clean:
 	rm -rf .build .build-*

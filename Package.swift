@@ -33,6 +33,8 @@ let package = Package(
       swiftSettings: swiftSettings
     ),
     .target(name: "CBench", linkerSettings: [.linkedLibrary("uring")]),
+    // What is recorded in the benchmark of the drop-in; started once a session, so it is not of Swift.
+    .executableTarget(name: "bench-server", path: "Sources/BenchServer"),
     .target(
       name: "Benchmarks",
       dependencies: ["CBench", "UringRawlog"],
@@ -55,7 +57,7 @@ let package = Package(
       dependencies: ["CLibUring"],
       path: "Sources/Postlogin",
       swiftSettings: swiftSettings,
-      linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]
+      linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
     ),
     .testTarget(
       name: "PostloginTests",

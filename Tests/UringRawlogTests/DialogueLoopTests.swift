@@ -66,10 +66,8 @@ import Testing
   }
 
   private static func madeUp(_ mailProtocol: MailProtocol, seed: UInt64) -> (MailConversation, RedactedScript) {
-    let made = MailGrammar(mailProtocol, seed: seed)
-    let script = RedactedScript(
-      made.conversation.traffic(.client), recorded: made.recorded, secrets: made.secrets)
-    return (made.conversation, script)
+    let conversation = MailGrammar(mailProtocol, seed: seed).conversation
+    return (conversation, RedactedScript(conversation))
   }
 
   /// Memory that is short for a while delays the recording, and changes nothing in it.

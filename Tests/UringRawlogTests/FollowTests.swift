@@ -195,6 +195,26 @@ private final class Following: @unchecked Sendable {
     #expect(lines(try following.end().text) == ["== 20260131-091500.1.2", "in  : number 2", "in  : and this"])
   }
 
+  @Test func thoseThatWereSilentForLongestAreGivenUp() throws {
+    var state = FollowState(try DirectoryWatch())
+    func session(_ number: Int) -> FollowedSession {
+      let files = RecordingFiles(path: "s\(number)", id: "s\(number)", kinds: RecordingFiles.Kinds(.in))
+      return FollowedSession(files, title: files.id, records: IndexTable.Records())
+    }
+    let most = Limits.followedSessions * 11 / 10
+    let first = session(0)
+    state.add(first)
+    for number in 1..<most { state.add(session(number)) }
+    state.note(first)
+    var wasTooMany = state.keepToLimit()
+    #expect(!wasTooMany)
+    state.add(session(most))
+    wasTooMany = state.keepToLimit()
+    let kept = state.sessions
+    #expect(wasTooMany && kept.count == Limits.followedSessions)
+    #expect(kept["s0"] != nil && kept["s\(most)"] != nil && kept["s1"] == nil && kept["s\(most - 1)"] != nil)
+  }
+
   @Test func whatIsHeldIsShownAtTheEnd() throws {
     try directory.write("a.in", "1769850900.000001 one\r\n")
     try directory.write("a.out", "")

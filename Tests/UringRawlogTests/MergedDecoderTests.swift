@@ -168,7 +168,7 @@ import Testing
     // A piece that something follows stays; so does a long one.
     let long = String(repeating: "y", count: 8192)
     try directory.write(
-      "s.rawlog", "5.000005 O> xyz\n5.000005 I: e\n5.000006 O> \(long)\n5.000007 I> end\n", appends: true)
+      "s.rawlog", "5.000005 I: e\n5.000006 O> \(long)\n5.000007 I> end\n", appends: true)
     #expect(try shown(.growing) == ["out xyz", "in e\n", "out " + long])
     #expect(try shown(.whole) == ["in end"])
   }

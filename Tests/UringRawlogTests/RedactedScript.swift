@@ -6,24 +6,37 @@ struct RedactedScript {
   /// In rising order.
   private(set) var secrets: [Range<Int>] = []
 
-  /// - Parameters:
-  ///   - bytes: what was said, all of it.
-  ///   - recorded: the same with `<redacted>` for each of `secrets`.
-  init(_ bytes: [UInt8], recorded: [UInt8], secrets: [[UInt8]]) {
-    self.bytes = bytes
-    var (place, rest) = (0, recorded[...])
-    for secret in secrets {
-      // A secret may begin as what stands before it ends, and a user may be called like the mark: where the rest fits.
-      while !(rest.starts(with: MailConversation.mark) && bytes[place...].starts(with: secret)
-        && Self.fits(bytes[(place + secret.count)...], rest.dropFirst(MailConversation.mark.count)))
-      {
-        precondition(place < bytes.count && bytes[place] == rest.first, "the secrets are not where they should be")
-        place += 1
-        rest = rest.dropFirst()
+  /// What a dialogue that hears it in one piece makes of the client's side. Whether that is right, its own tests ask.
+  init(_ conversation: MailConversation) {
+    bytes = conversation.traffic(.client)
+    let memory = UnsafeMutablePointer<LoginMemory>.allocate(capacity: 1)
+    memory.initialize(to: LoginMemory())
+    defer { memory.deallocate() }
+    var dialogue = Dialogue(conversation.mailProtocol)
+    var place = 0
+    for piece in conversation.pieces {
+      var rest = piece.bytes[...]
+      while !rest.isEmpty {
+        let withheld = Int(dialogue.withheldCount)
+        let step = rest.withUnsafeBytes { dialogue.scan($0, from: piece.speaker, memory: memory) }
+        rest = rest.dropFirst(step.count)
+        guard piece.speaker == .client else { continue }
+        var settled = withheld - Int(dialogue.withheldCount)
+        if step.treatment == .withhold { settled += step.count }
+        take(step, settled: settled - Int(step.released), at: place)
+        place += step.count
       }
-      self.secrets.append(place..<place + secret.count)
-      place += secret.count
-      rest = rest.dropFirst(MailConversation.mark.count)
+    }
+    let withheld = Int(dialogue.withheldCount)
+    take(dialogue.finish(), settled: withheld, at: place)
+  }
+
+  private mutating func take(_ step: DialogueStep, settled: Int, at place: Int) {
+    switch step.treatment {
+    case .redact: secrets.append(place - settled..<place + step.count)
+    case .omit: secrets[secrets.count - 1] = secrets[secrets.count - 1].lowerBound..<place + step.count
+    case .record, .withhold:
+      if settled > 0 { secrets[secrets.count - 1] = secrets[secrets.count - 1].lowerBound..<place }
     }
   }
 
@@ -37,12 +50,6 @@ struct RedactedScript {
       secrets.append(rest..<rest + secret.count)
       rest += secret.count
     }
-  }
-
-  private static func fits(_ bytes: ArraySlice<UInt8>, _ recorded: ArraySlice<UInt8>) -> Bool {
-    let next = recorded.firstIndex(of: UInt8(ascii: "<")) ?? recorded.endIndex
-    let plain = recorded[..<next].prefix(8)
-    return bytes.starts(with: plain)
   }
 
   /// The recording of the first bytes, without some that are lost: what comes first of a credential becomes a mark, and

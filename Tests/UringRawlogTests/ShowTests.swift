@@ -279,6 +279,14 @@ import Testing
     #expect(try directory.show("20260131-091505.1.1.in").status == .noInput)
   }
 
+  @Test func anIndexThatCannotBeReadDoesNotHideRecordings() throws {
+    try directory.write("a.in", "x\r\n")
+    try #require(symlink("elsewhere", directory.path + "/sessions.jsonl") == 0)
+    let shown = try directory.show("a")
+    #expect(shown.text.contains("in  : x\n") && shown.status == .noInput && shown.errors.contains("symbolic link"))
+    #expect(try directory.show("a") { $0.indexDirectory = directory.path }.text.isEmpty)
+  }
+
   // MARK: Bad input
 
   @Test func whatIsNoRecording() throws {

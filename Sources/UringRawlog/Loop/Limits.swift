@@ -159,6 +159,9 @@ enum Limits {
   /// How long a line that was just recorded waits for an earlier one of the other direction, and a line without an end
   /// for its end, while recordings are followed. More than the default of `--flush`.
   static let followNanoseconds: UInt64 = 250_000_000
+  /// Sessions without an end that are followed at once, of some 3 KiB each; beyond, those that were silent for longest
+  /// are not.
+  static let followedSessions = 10_000
 
   // MARK: The collector
 

@@ -291,9 +291,19 @@ extension RelayLoop where R: ~Copyable {
     var unsent = (in: 0, out: 0)
     while let block = sessions[file: file].first {
       let header = block.header.pointee
+<<<<<<< HEAD
       let sent = noteCutBlock(file, block)
       unsent.in += header.relayed - header.relayedOut - sent.in
       unsent.out += header.relayedOut - sent.out
+=======
+      let sent = writtenShares(block)
+      unsent.in += header.relayed - header.relayedOut - sent.in.relayed
+      unsent.out += header.relayedOut - sent.out.relayed
+      sessions[file: file].recorded += UInt64(sent.in.relayed)
+      sessions[file: file].lineBytes += UInt64(sent.in.used)
+      sessions[file: file.reverse].recorded += UInt64(sent.out.relayed)
+      sessions[file: file.reverse].lineBytes += UInt64(sent.out.used)
+>>>>>>> f6bdd15189dec4ff12d3d18987e14e31d070ba52
       sessions[file: file].first = header.next
       giveBack(block, of: slot)
     }

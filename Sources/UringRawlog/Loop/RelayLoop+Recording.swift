@@ -668,7 +668,15 @@ extension RelayLoop where R: ~Copyable {
     // What a short write left of a block counts as far as its bytes can be told.
     if let block = sessions[file: flow].first, block.header.pointee.written > 0 {
       if sharesFile {
+<<<<<<< HEAD
         _ = noteCutBlock(flow, block)
+=======
+        let shares = writtenShares(block)
+        sessions[file: flow].recorded += UInt64(shares.in.relayed)
+        sessions[file: flow].lineBytes += UInt64(shares.in.used)
+        sessions[file: flow.reverse].recorded += UInt64(shares.out.relayed)
+        sessions[file: flow.reverse].lineBytes += UInt64(shares.out.used)
+>>>>>>> f6bdd15189dec4ff12d3d18987e14e31d070ba52
       } else {
         sessions[file: flow].recorded += UInt64(writtenBytes(block))
       }
@@ -697,6 +705,20 @@ extension RelayLoop where R: ~Copyable {
     return encoder.relayedBytes(inFirst: Int(header.written), of: bytes, atLineStart: header.startsAtLineStart) ?? 0
   }
 
+<<<<<<< HEAD
+=======
+  /// The same for a block with lines of both directions.
+  func writtenShares(_ block: BlockPool.Block) -> (in: MergedLine.Share, out: MergedLine.Share) {
+    let header = block.header.pointee
+    let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
+    let all = shares(inFirst: bytes.count, of: bytes)
+    var written = shares(inFirst: Int(header.written), of: bytes)
+    if all.in.relayed != header.relayed - header.relayedOut { written.in.relayed = 0 }
+    if all.out.relayed != header.relayedOut { written.out.relayed = 0 }
+    return written
+  }
+
+>>>>>>> f6bdd15189dec4ff12d3d18987e14e31d070ba52
   static func advice(_ error: Errno) -> String {
     switch error.code {
     case ENOSPC, EDQUOT: "free space on that file system"

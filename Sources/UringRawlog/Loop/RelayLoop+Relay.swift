@@ -46,7 +46,7 @@ extension RelayLoop where R: ~Copyable {
       copying: bytes, stamp: clock.now.epochMicroseconds, owner: flow, to: &sessions[queue: flow])
     if sessions[flow.slot].isObserved { observe(flow, span: span, from: place) }
     record(flow, span: span, from: place)
-    if sessions[flow.slot].isEndedAtLogin { endIfComplete(flow) }
+    if sessions[flow.slot].isEndedAtLogin { endRecording(flow.slot) }
   }
 
   @inline(__always)

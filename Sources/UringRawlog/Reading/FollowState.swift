@@ -14,7 +14,10 @@ struct FollowState: ~Copyable {
   var namedWatch: Int32 = -1
   private(set) var indexWatch: Int32 = -1
   /// The sessions that may grow, by `RecordingFiles.key`.
-  var sessions: [String: FollowedSession] = [:]
+  private(set) var sessions: [String: FollowedSession] = [:]
+  private var changes: UInt64 = 0
+  /// It was said that not all sessions are followed.
+  var hasSaidLimit = false
   var table: IndexTable?
   /// The index has lines that were not read yet.
   var hasNewLines = false
@@ -41,6 +44,33 @@ struct FollowState: ~Copyable {
   /// The index may lie elsewhere, or in a directory that is watched already and then has the same number.
   mutating func watchIndex(_ directory: String) throws(StartError) {
     indexWatch = try watch.add(directory, isDirectory: true)
+  }
+
+  // MARK: Sessions
+
+  mutating func add(_ session: FollowedSession) {
+    sessions[session.files.key] = session
+    note(session)
+  }
+
+  mutating func remove(_ session: FollowedSession) { sessions[session.files.key] = nil }
+
+  /// Something was added to a session.
+  mutating func note(_ session: FollowedSession) {
+    changes += 1
+    session.hasChanged(changes)
+  }
+
+  /// When there are too many, gives up those that were silent for longest.
+  ///
+  /// - Returns: whether there were.
+  mutating func keepToLimit() -> Bool {
+    // A tenth more, so that it is seldom done.
+    guard sessions.count > Limits.followedSessions * 11 / 10 else { return false }
+    let silent = sessions.values.sorted { $0.lastChange < $1.lastChange }.prefix(
+      sessions.count - Limits.followedSessions)
+    for session in silent { remove(session) }
+    return true
   }
 
   /// Whether a session that has come is one of those to be shown.

@@ -11,6 +11,8 @@ final class FollowedSession {
   var isDirty = true
   /// Something was added since the last deadline.
   var hasGrown = true
+  /// A number that is larger for each session that changed later.
+  var lastChange: UInt64 = 0
   /// When what is held is given though more may come (monotonic nanoseconds); nil while nothing is held.
   var deadline: UInt64?
 
@@ -21,7 +23,8 @@ final class FollowedSession {
     saysStart = records.start != nil
   }
 
-  func hasChanged() {
+  func hasChanged(_ number: UInt64) {
+    lastChange = number
     isDirty = true
     hasGrown = true
   }

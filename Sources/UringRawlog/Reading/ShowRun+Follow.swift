@@ -14,7 +14,12 @@ extension ShowRun {
     // Watching begins before looking, so that nothing comes in between.
     try watchTarget(&state)
     state.table = try index()
-    try state.watchIndex(indexDirectory)
+    do throws(StartError) {
+      try state.watchIndex(indexDirectory)
+    } catch {
+      // Recordings in a directory that may not be listed can be followed without their index.
+      if configuration.indexDirectory != nil { throw error }
+    }
     try state.table?.read(only: onlyID)
     try showExisting(&state)
     while true {
@@ -91,7 +96,7 @@ extension ShowRun {
     let records = try state.table?.records(of: files.id) ?? IndexTable.Records()
     let session = FollowedSession(files, title: title, records: records)
     for kind in RecordingName.Kind.allCases where files.has(kind) { try open(kind, &session.source) }
-    state.sessions[files.key] = session
+    try follow(session, &state)
     try drain(session, .resting, &state)
   }
 
@@ -103,11 +108,11 @@ extension ShowRun {
       case .written(let watch, let name):
         if name == IndexReader.name, watch == state.indexWatch { state.hasNewLines = true }
         guard let name else {
-          for session in state.sessions.values where watch == state.namedWatch { session.hasChanged() }
+          for session in state.sessions.values where watch == state.namedWatch { state.note(session) }
           continue
         }
         guard let directory = state.directories[watch], let recording = RecordingName(name) else { continue }
-        state.sessions[recording.key(in: directory.prefix)]?.hasChanged()
+        if let session = state.sessions[recording.key(in: directory.prefix)] { state.note(session) }
       case .added(let watch, let name):
         if name == IndexReader.name, watch == state.indexWatch { state.hasNewIndex = true }
         try add(name, watch, &state)
@@ -115,7 +120,8 @@ extension ShowRun {
         guard case .directory = target, let below = state.directories[watch]?.below else { continue }
         try addDirectory(below + name + "/", &state)
       case .overflow:
-        for session in state.sessions.values { session.hasChanged() }
+        for session in state.sessions.values { state.note(session) }
+        state.hasNewLines = true
         try addDirectory("", &state)
       }
     }
@@ -126,7 +132,7 @@ extension ShowRun {
     guard let recording = RecordingName(name), let directory = state.directories[watch] else { return }
     let key = recording.key(in: directory.prefix)
     if let session = state.sessions[key] {
-      session.hasChanged()
+      state.note(session)
       guard !session.source.has(recording.kind) else { return }
       session.files.kinds.insert(RecordingFiles.Kinds(recording.kind))
       return try open(recording.kind, &session.source)
@@ -140,7 +146,16 @@ extension ShowRun {
       path: directory.prefix + recording.stem, id: recording.stem, kinds: RecordingFiles.Kinds(recording.kind))
     let session = FollowedSession(files, title: title, records: IndexTable.Records())
     try open(recording.kind, &session.source)
-    state.sessions[key] = session
+    try follow(session, &state)
+  }
+
+  private mutating func follow(_ session: FollowedSession, _ state: inout FollowState) throws {
+    state.add(session)
+    guard state.keepToLimit(), !state.hasSaidLimit else { return }
+    state.hasSaidLimit = true
+    try transcript.note(
+      "more than \(Limits.followedSessions) sessions have no end: those that were silent for longest are followed no more"
+    )
   }
 
   /// A directory has come, with all that is in it.
@@ -205,12 +220,12 @@ extension ShowRun {
 
   /// The index has the end of a session, so its files are complete.
   private mutating func end(_ session: FollowedSession, _ record: SessionRecord, _ state: inout FollowState) throws {
-    session.hasChanged()
+    state.note(session)
     try drain(session, .whole, &state)
     try turn(to: session, &state)
     try session.shown.end(record, &transcript)
     complain(of: session.shown, session.files)
-    if case .directory = target { state.sessions[session.files.key] = nil }
+    if case .directory = target { state.remove(session) }
   }
 
   /// Shows what can be shown of a session.

@@ -111,16 +111,20 @@ struct ShowRun: ~Copyable {
     }
   }
 
-  /// The index of what is read; nil when there is none.
+  /// The index of what is read; nil when there is none. One that was not asked for and cannot be read does not keep from
+  /// showing recordings.
   ///
   /// - Throws: 66 when it was asked for and is not there.
-  func index() throws(StartError) -> IndexTable? {
-    let directory = indexDirectory
-    guard let reader = try IndexReader.open(directory: directory) else {
-      guard configuration.indexDirectory != nil else { return nil }
-      throw IndexReader.missing(in: directory, option: "--index: ")
+  mutating func index() throws(StartError) -> IndexTable? {
+    let isAskedFor = configuration.indexDirectory != nil
+    do throws(StartError) {
+      if let reader = try IndexReader.open(directory: indexDirectory) { return IndexTable(reader) }
+    } catch {
+      guard !isAskedFor else { throw error }
+      complain(error)
     }
-    return IndexTable(reader)
+    guard !isAskedFor else { throw IndexReader.missing(in: indexDirectory, option: "--index: ") }
+    return nil
   }
 
   private static func nothing(in path: String, _ listing: RecordingListing) -> StartError {

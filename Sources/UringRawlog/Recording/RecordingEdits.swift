@@ -48,7 +48,12 @@ struct RecordingEdits: ~Copyable {
         return
       }
     }
-    edits.append(Edit(place: place, omitted: UInt64(count), isWithheld: isWithheld))
+    add(Edit(place: place, omitted: UInt64(count), isWithheld: isWithheld))
+  }
+
+  /// Records bytes that were not relayed, in front of the byte at a place.
+  mutating func insert(_ bytes: UnsafeRawBufferPointer, at place: UInt64) {
+    append(bytes, Edit(place: place))
   }
 
   /// Records bytes that were withheld, in front of the byte at a place.
@@ -69,7 +74,7 @@ struct RecordingEdits: ~Copyable {
 
   /// Bytes that were withheld belong to what was redacted before them.
   mutating func settle(_ settled: Int, at place: UInt64) {
-    edits.append(Edit(place: place, settled: Int32(settled)))
+    add(Edit(place: place, settled: Int32(settled)))
   }
 
   private mutating func append(_ bytes: UnsafeRawBufferPointer, _ edit: Edit) {
@@ -77,7 +82,16 @@ struct RecordingEdits: ~Copyable {
     edit.textStart = Int32(text.count)
     edit.textCount = Int32(bytes.count)
     text.append(bytes)
+<<<<<<< HEAD
     edits.append(edit)
+=======
+    add(edit)
+  }
+
+  private mutating func add(_ edit: Edit) {
+    edits.append(edit)
+    isEmpty = false
+>>>>>>> f6bdd15189dec4ff12d3d18987e14e31d070ba52
   }
 
   // MARK: Recording them
@@ -96,8 +110,12 @@ struct RecordingEdits: ~Copyable {
 
   /// The recording is at `place`: what lies before it is done.
   mutating func advance(to place: UInt64) {
+<<<<<<< HEAD
     while let first, !first.isUnsettled, first.place + first.omitted <= place { next += 1 }
     if isEmpty { removeAll() }
+=======
+    while let first, !first.isUnsettled, first.place + first.omitted <= place { drop() }
+>>>>>>> f6bdd15189dec4ff12d3d18987e14e31d070ba52
   }
 
   /// Appends those of another list, whose places lie behind.
@@ -107,7 +125,11 @@ struct RecordingEdits: ~Copyable {
       let start = Int(edit.textStart)
       edit.textStart = Int32(text.count)
       text.append(UnsafeRawBufferPointer(rebasing: other.text.span[start..<start + Int(edit.textCount)]))
+<<<<<<< HEAD
       edits.append(edit)
+=======
+      add(edit)
+>>>>>>> f6bdd15189dec4ff12d3d18987e14e31d070ba52
     }
   }
 
