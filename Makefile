@@ -1,12 +1,15 @@
 # `make demo` and `make test` do all the set-up that they need.
 
 SWIFT ?= swift
+SWIFTC ?= swiftc
 PYTHON ?= python3
 RELEASE = .build/release/uring-rawlog
+# The drop-in for Dovecot's rawlog; the same build makes it, without anything that is linked when it starts.
+RAWLOG = .build/release/rawlog
 # The Swift runtime goes into the program: it runs where no Swift is installed.
 RELEASE_FLAGS = -c release --static-swift-stdlib
 
-.PHONY: all demo test unit-test end-to-end-test instructions bench bench-quick check format sanitize sim install clean
+.PHONY: all demo test unit-test end-to-end-test instructions bench bench-quick check format sanitize sim fuzz install clean
 
 all: build
 
@@ -28,7 +31,8 @@ unit-test:
 	$(SWIFT) test --disable-xctest
 
 end-to-end-test: build
-	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) $(PYTHON) -m unittest discover -p 'test_*.py' -v
+	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) RAWLOG=$(abspath $(RAWLOG)) \
+	  $(PYTHON) -m unittest discover -p 'test_*.py' -v
 
 # What the relay's work costs in instructions, beside the budgets. `make test` compares them too.
 instructions: build
@@ -67,10 +71,23 @@ sim:
 	SIMULATION_SEED=$(SEED) SIMULATION_SEEDS=$(SEEDS) $(SWIFT) test -c release --scratch-path .build-sim \
 	  -Xswiftc -enable-testing --disable-xctest --filter SimulationTests
 
+# What nobody would think of, for the scanners of mail dialogues; make fuzz FUZZ_SECONDS=3600
+FUZZ_SECONDS ?= 60
+FUZZER = .build/fuzz/dialogue
+fuzz:
+	scripts/install-dependencies build
+	mkdir -p .build/fuzz/corpus
+	$(SWIFTC) -swift-version 6 -O -use-ld=lld -sanitize=fuzzer,address -parse-as-library -module-name DialogueFuzz \
+	  -o $(FUZZER) Sources/UringRawlog/Mail/*.swift Tests/Fuzz/DialogueFuzz.swift
+	SWIFT_BACKTRACE=enable=no $(FUZZER) -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
+	  -dict=Tests/Fuzz/dialogue.dict -artifact_prefix=.build/fuzz/ .build/fuzz/corpus Tests/Fuzz/corpus
+
 PREFIX ?= /usr/local
 install: build
 	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/uring-rawlog
+	install -D -m 755 $(RAWLOG) $(DESTDIR)$(PREFIX)/bin/rawlog
 	install -D -m 644 docs/man/uring-rawlog.1 $(DESTDIR)$(PREFIX)/share/man/man1/uring-rawlog.1
+	install -D -m 644 docs/man/rawlog.1 $(DESTDIR)$(PREFIX)/share/man/man1/rawlog.1
 
 clean:
 	rm -rf .build .build-*

@@ -33,6 +33,8 @@ let package = Package(
       swiftSettings: swiftSettings
     ),
     .target(name: "CBench", linkerSettings: [.linkedLibrary("uring")]),
+    // What is recorded in the benchmark of the drop-in; started once a session, so it is not of Swift.
+    .executableTarget(name: "bench-server", path: "Sources/BenchServer"),
     .target(
       name: "Benchmarks",
       dependencies: ["CBench", "UringRawlog"],
@@ -48,12 +50,19 @@ let package = Package(
       path: "Sources/Command",
       swiftSettings: swiftSettings
     ),
+    // Started once a session, so it is small and static, and has nothing of OpenSSL or name resolution: what it shares
+    // with the library it compiles itself, from links to the same files.
     .executableTarget(
       name: "rawlog",
-      dependencies: ["UringRawlog"],
+      dependencies: ["CLibUring"],
       path: "Sources/Postlogin",
       swiftSettings: swiftSettings,
-      linkerSettings: [.unsafeFlags(["-static-executable"], .when(configuration: .release))]
+      linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
+    ),
+    .testTarget(
+      name: "PostloginTests",
+      dependencies: ["rawlog"],
+      swiftSettings: swiftSettings
     ),
     .testTarget(
       name: "UringRawlogTests",

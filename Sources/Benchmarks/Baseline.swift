@@ -14,7 +14,7 @@ struct Baseline {
 
   static func tolerance(_ workload: String) -> Double {
     switch Workload(rawValue: workload) {
-    case .mail, .churn, .idle: sessionTolerance
+    case .mail, .churn, .idle, .postlogin: sessionTolerance
     case .bulk, .bulk16, .pingpong, .sizes, nil: tolerance
     }
   }
@@ -78,6 +78,14 @@ struct Baseline {
     for row in new.idle ?? [] {
       guard let old = result.idle?.first(where: { $0.name == row.name }) else { continue }
       compare("idle: \(row.name), bytes a session", old.bytes, row.bytes, Self.sessionTolerance)
+    }
+    for row in new.postlogin ?? [] {
+      guard let old = result.postlogin?.first(where: { $0.name == row.name }) else { continue }
+      if old.ratio != nil || row.ratio != nil {
+        compare("postlogin: \(row.name) over Dovecot's", old.ratio, row.ratio, Self.sessionTolerance)
+      }
+      compare(
+        "postlogin: \(row.name), private memory", old.privateBytes, row.privateBytes, Self.sessionTolerance)
     }
     return lines
   }

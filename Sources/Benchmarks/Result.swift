@@ -121,6 +121,35 @@ public struct BenchResult: Codable, Sendable {
     public var connections: Int
   }
 
+  /// What a recorder between a client and a program that was started for it adds to that program.
+  public struct Postlogin: Codable, Sendable {
+    public var name: String
+    public var version: String
+    public var configuration: String
+    /// User and system time of all its processes a session, that of the program taken off.
+    public var cpuNanoseconds: Double
+    public var perSecond: Double
+    public var p50Microseconds: Double
+    public var p99Microseconds: Double
+    /// Memory of one recorder while others like it run (smaps_rollup of proc(5)): bytes that are its own, and these
+    /// with its share of what it has in common with others.
+    public var privateBytes: Double
+    public var proportionalBytes: Double
+    /// Its time over that of Dovecot's rawlog, repetition by repetition: the median, the least and the most.
+    public var ratio: Double?
+    public var spread: [Double]?
+
+    enum CodingKeys: String, CodingKey {
+      case name, version, configuration, ratio, spread
+      case cpuNanoseconds = "cpu_ns"
+      case perSecond = "per_second"
+      case p50Microseconds = "p50_us"
+      case p99Microseconds = "p99_us"
+      case privateBytes = "private_bytes"
+      case proportionalBytes = "pss_bytes"
+    }
+  }
+
   public struct Machine: Codable, Sendable, Equatable {
     public var cpu: String
     public var cores: Int
@@ -145,10 +174,11 @@ public struct BenchResult: Codable, Sendable {
   public var workloads: [Figure]
   public var messageSizes: [MessageSize]?
   public var idle: [Idle]?
+  public var postlogin: [Postlogin]?
   public var peers: [Peer]
 
   enum CodingKeys: String, CodingKey {
-    case version, program, commit, date, command, machine, workloads, idle, peers
+    case version, program, commit, date, command, machine, workloads, idle, postlogin, peers
     case messageSizes = "message_sizes"
   }
 }

@@ -6,16 +6,16 @@ import UringRawlog
 /// machine does meets all of them alike.
 final class Runner {
   private let configuration: BenchConfiguration
-  private let extent: Extent
+  let extent: Extent
   /// Where recordings go; removed at the end.
   private let directory: String
   /// The same on a tmpfs, when `directory` is on none and there is one.
   private let memoryDirectory: String?
-  private let peers: [Peer]
+  let peers: [Peer]
   private var directoryCount = 0
   private var wantedCount = 1
   /// The recordings are other bytes than were relayed: whoever looks into that needs them.
-  private var mustKeep = false
+  var mustKeep = false
   /// Peers that could not be measured with this workload.
   private var failed: Set<String> = []
   let machine: BenchResult.Machine
@@ -62,7 +62,7 @@ final class Runner {
     return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  private func freshDirectory(_ kind: String, in parent: String? = nil) throws(BenchError) -> String {
+  func freshDirectory(_ kind: String, in parent: String? = nil) throws(BenchError) -> String {
     var best = (path: "", nanoseconds: UInt64.max)
     for attempt in 1... {
       directoryCount += 1
@@ -85,7 +85,8 @@ final class Runner {
       machine: machine, workloads: [], peers: [])
     let wanted =
       configuration.workloads.isEmpty
-      ? Workload.allCases.filter { $0 != .idle && $0 != .sizes || extent == .full } : configuration.workloads
+      ? Workload.allCases.filter { ![.idle, .sizes, .postlogin].contains($0) || extent == .full }
+      : configuration.workloads
     for peer in peers { Progress.say("peer: \(peer.name) (\(peer.version))") }
     wantedCount = wanted.count
     for workload in wanted {
@@ -93,6 +94,8 @@ final class Runner {
         result.idle = try measureIdle()
       } else if workload == .sizes {
         result.messageSizes = try measureSizes()
+      } else if workload == .postlogin {
+        result.postlogin = try measurePostlogin()
       } else {
         let (figure, rows) = try measure(workload)
         result.workloads.append(figure)
@@ -305,7 +308,7 @@ final class Runner {
 
   /// Makes the system touch as much memory as a repetition's files will need, and gives it back: a page that a virtual
   /// machine's host must supply first costs several times as much as filling it.
-  private func warmMemory(_ workload: Workload, near files: String) throws(BenchError) {
+  func warmMemory(_ workload: Workload, near files: String) throws(BenchError) {
     let scratch = files + "-scratch"
     guard mkdir(scratch, 0o700) == 0 else { throw BenchError("cannot make '\(scratch)'", errno) }
     defer { FileSystem.remove(scratch) }

@@ -71,6 +71,7 @@ enum Table {
       rows.append(["idle", "private memory a session"])
       for row in idle { rows.append([row.name, "\(decimal(row.bytes, 0)) bytes"]) }
     }
+    rows += postlogin(result.postlogin ?? [])
     let widths = (0..<6).map { column in
       rows.filter { $0.count > 1 }.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
     }
@@ -84,6 +85,18 @@ enum Table {
       while line.last == " " { line.removeLast() }
       return line
     }
+  }
+
+  private static func postlogin(_ rows: [BenchResult.Postlogin]) -> [[String]] {
+    guard !rows.isEmpty else { return [] }
+    var lines = [[], ["postlogin", "adds a session", "to Dovecot's", "rate", "private", "with shared"]]
+    for row in rows {
+      lines.append([
+        row.name, cost(row.cpuNanoseconds, "session"), row.ratio.map(ratio) ?? "", rate(row.perSecond, "session"),
+        "\(decimal(row.privateBytes / 1024, 0)) KiB", "\(decimal(row.proportionalBytes / 1024, 0)) KiB",
+      ])
+    }
+    return lines
   }
 
   private static func row(_ name: String, _ unit: String, _ cost: BenchResult.Cost, ratio: String) -> [String] {

@@ -14,12 +14,15 @@ public enum Workload: String, CaseIterable, Sendable {
   case sizes
   /// Connections that say nothing: memory, not time.
   case idle
+  /// As churn, with a program started for each connection and a recorder between, as after a login of Dovecot's; 8 at a
+  /// time.
+  case postlogin
 
   public var unit: String {
     switch self {
     case .bulk, .bulk16: "byte"
     case .pingpong, .sizes: "message"
-    case .mail, .churn, .idle: "session"
+    case .mail, .churn, .idle, .postlogin: "session"
     }
   }
 
@@ -32,6 +35,7 @@ public enum Workload: String, CaseIterable, Sendable {
     case .mail: 200
     case .churn: 50
     case .idle: 1000
+    case .postlogin: 8
     }
   }
 
@@ -55,6 +59,9 @@ public enum Workload: String, CaseIterable, Sendable {
     case (.sizes, .tiny): 400
     case (.idle, .full), (.idle, .quick): 2_000
     case (.idle, .tiny): 50
+    case (.postlogin, .full): 500
+    case (.postlogin, .quick): 250
+    case (.postlogin, .tiny): 16
     }
   }
 
@@ -64,7 +71,7 @@ public enum Workload: String, CaseIterable, Sendable {
     case .bulk, .bulk16: units(extent)
     case .pingpong: units(extent) * 64
     case .mail: units(extent) * (40 << 10)
-    case .churn: units(extent) * (8 << 10)
+    case .churn, .postlogin: units(extent) * (8 << 10)
     case .sizes: 128 << 20
     case .idle: 0
     }
@@ -77,11 +84,14 @@ public enum Workload: String, CaseIterable, Sendable {
   /// What runs before the measured part, so that memory, files and branch predictors are warm.
   func warmUpUnits(_ extent: Extent) -> Int {
     switch self {
-    case .bulk, .bulk16, .pingpong, .sizes, .idle: max(units(extent) / 4, 1)
+    case .bulk, .bulk16, .pingpong, .sizes, .idle, .postlogin: max(units(extent) / 4, 1)
     // Hundreds of sessions at a time: each must have had its memory once.
     case .mail, .churn: max(units(extent) / 2, 1)
     }
   }
+
+  /// Recorders whose memory is measured at a time.
+  static let heldRecorders = 20
 
   /// Ratios whose middle half spreads wider than this, relative to their median, are no figure.
   static let spreadAllowed = 0.25

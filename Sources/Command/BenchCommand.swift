@@ -23,7 +23,7 @@ struct BenchCommand: ParsableCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Only this: bulk, bulk16, pingpong, mail, churn, sizes or idle. May be given more than once. (default: all)",
+      "Only this: bulk, bulk16, pingpong, mail, churn, sizes, idle or postlogin. May be given more than once. (default: all)",
       valueName: "name"))
   var workload: [String] = []
 

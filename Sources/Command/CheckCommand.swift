@@ -8,8 +8,9 @@ struct CheckCommand: ParsableCommand {
     abstract: "Say whether this machine can run the relay.",
     discussion: """
       Takes the relay's options, none of which is required, and answers one line a question: the kernel, whether \
-      io_uring is allowed, the operations found, the limit of open files, the directories of --dir and --index, the server's name. Exits with \
-      0, or with 69 when something stands in the way; each such line says what to do.
+      io_uring is allowed, the operations found, the limit of open files, the directories of --dir and --index or the \
+      collector, the server's name. Exits with 0, or with 69 when something stands in the way; each such line says what \
+      to do.
       """)
 
   @OptionGroup var options: RelayOptions

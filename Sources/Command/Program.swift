@@ -16,7 +16,10 @@ struct Program: ParsableCommand {
       'relay' is the default sub-command; 'uring-rawlog relay --help' lists its options.
       """,
     version: "uring-rawlog \(programVersion)",
-    subcommands: [RelayCommand.self, CheckCommand.self, BenchCommand.self, RehearseCommand.self],
+    subcommands: [
+      RelayCommand.self, CheckCommand.self, ShowCommand.self, VerifyCommand.self, BenchCommand.self,
+      RehearseCommand.self,
+    ],
     defaultSubcommand: RelayCommand.self)
 
   static func main() {
@@ -48,7 +51,7 @@ struct Program: ParsableCommand {
   /// Writes a message and exits. What is wrong with the command line ends in a pointer to the help.
   static func end(_ status: ExitStatus, _ message: String) -> Never {
     let command = CommandLine.arguments.dropFirst().first.map { $0 == "--bench" ? "bench" : $0 }
-    let help = command == "bench" ? "bench" : "relay"
+    let help = command.flatMap { ["bench", "show", "verify"].contains($0) ? $0 : nil } ?? "relay"
     end(status.rawValue, status == .usage ? "\(message); see 'uring-rawlog \(help) --help'" : message)
   }
 
@@ -71,8 +74,10 @@ struct Program: ParsableCommand {
       var name = String(argument.prefix { $0 != "=" })
       if argument.hasPrefix("-f") { name = "--filter" }
       guard name.hasPrefix("--"),
-        !["--listen", "--only", "--proxy-from", "--workload", "--timestamps", "--boundaries", "--ip-in-name"].contains(
-          name)
+        ![
+          "--listen", "--only", "--proxy-from", "--workload", "--timestamps", "--boundaries", "--ip-in-name",
+          "--follow",
+        ].contains(name)
       else { continue }
       if !seen.insert(name).inserted { return name }
     }

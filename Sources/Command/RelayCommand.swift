@@ -8,8 +8,9 @@ struct RelayCommand: ParsableCommand {
     usage: "uring-rawlog [relay] --listen ADDRESS --connect ADDRESS --dir DIRECTORY [options]",
     discussion: """
       Each session is recorded in two files, DIRECTORY/YYYYMMDD-HHMMSS.PID.N.in (what the client sent) and .out (what \
-      the server sent), mode 0600, and listed in DIRECTORY/sessions.jsonl when it starts and when it ends. A recording \
-      that fails never ends its session unless --log-error close says so.
+      the server sent), mode 0600, and listed in DIRECTORY/sessions.jsonl when it starts and when it ends. With --layout \
+      merged it is one file, .rawlog, whose lines begin with a time and I: or O:. A recording that fails never ends its \
+      session unless --log-error close says so.
 
       Recordings hold everything that was sent, passwords included: keep the directory private.
 

@@ -1,3 +1,1 @@
-import UringRawlog
-
-Postlogin.run()
+Program.run()

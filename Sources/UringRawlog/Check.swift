@@ -46,7 +46,7 @@ public enum Check {
     let descriptors = DescriptorLimit.raise()
     let maxSessions = configuration.maxSessions
     let fitting = descriptors.sessions(
-      files: configuration.filter == nil ? 2 : 1, pipes: descriptors.pipes(configuration))
+      files: configuration.filesPerSession, pipes: descriptors.pipes(configuration))
     if fitting >= maxSessions {
       good("descriptors: the limit of \(descriptors.limit) open files fits --max-sessions \(maxSessions)")
     } else if fitting > 0 {
@@ -67,6 +67,7 @@ public enum Check {
       bad("user: \(error.message)")
       return lines
     }
+    let directory = configuration.collector == nil ? directory : nil
     if directory != nil || indexDirectory != nil {
       do throws(StartError) {
         try identity.withRights { () throws(StartError) in
@@ -80,6 +81,7 @@ public enum Check {
         bad("directory: \(error.message)")
       }
     }
+    if configuration.collector != nil { lines.append(collectorLine(configuration)) }
     if let connect {
       do throws(ValueError) {
         let count = try AddressResolver.addresses(connecting: connect).count
@@ -89,5 +91,25 @@ public enum Check {
       }
     }
     return lines
+  }
+
+  /// Whether the collector may be used, and answers. It sees a connection that says nothing.
+  private static func collectorLine(_ configuration: RelayConfiguration) -> Line {
+    let name = configuration.directory.text
+    let addresses: [SocketAddress]
+    do throws(StartError) {
+      addresses = try Collector.addresses(configuration)
+    } catch {
+      return Line(isGood: false, text: "collector: \(error.message)")
+    }
+    do throws(Errno) {
+      try Collector.reach(addresses)
+      return Line(isGood: true, text: "collector: '\(name)' answers")
+    } catch {
+      return Line(
+        isGood: false,
+        text: "collector: '\(name)' cannot be reached: \(error.text); start it, the relay would try again and record "
+          + "nothing until then")
+    }
   }
 }

@@ -22,7 +22,7 @@ public enum Relay {
     } catch {
       throw StartError(.unavailable, "--connect: \(error); check the name and the resolver")
     }
-    let collectors = try collectorAddresses(configuration)
+    let collectors = try Collector.addresses(configuration)
     try identity.takeGroups()
     try identity.withRights { () throws(StartError) in
       try RecordingDirectory.check(
@@ -49,7 +49,7 @@ public enum Relay {
     let listeners = try open(configuration.listen)
     var isRunning = false
     defer { if !isRunning { close(listeners) } }
-    try checkForLoops(listeners, targets, configuration)
+    try checkForLoops(listeners, targets, collectors, configuration)
     let pipes = descriptors.pipes(configuration)
     let fitting = descriptors.sessions(files: configuration.filesPerSession, pipes: pipes)
     guard fitting > 0 else { throw descriptors.tooLow }
@@ -100,24 +100,6 @@ public enum Relay {
     }
   }
 
-  /// Where recordings are sent. What they hold may leave the machine only when that was said.
-  private static func collectorAddresses(_ configuration: RelayConfiguration) throws(StartError) -> [SocketAddress] {
-    guard let collector = configuration.collector else { return [] }
-    let addresses: [SocketAddress]
-    do throws(ValueError) {
-      addresses = try AddressResolver.addresses(connecting: collector)
-    } catch {
-      throw StartError(.unavailable, "--dir: \(error); check the name and the resolver")
-    }
-    guard configuration.allowsRemoteCollector || addresses.allSatisfy({ $0.peer.isLoopback }) else {
-      throw StartError(
-        .usage,
-        "--dir: '\(configuration.directory.text)' is another machine, to which whole mail would go in the clear; use a "
-          + "tunnel to a local port, or say --collector-insecure")
-    }
-    return addresses
-  }
-
   private static func open(_ addresses: [Address]) throws(StartError) -> [Listener] {
     var listeners: [Listener] = []
     for address in addresses {
@@ -131,9 +113,10 @@ public enum Relay {
     return listeners
   }
 
-  /// A relay that is its own server would connect to itself until nothing is left.
+  /// A relay that is its own server, or its own collector, would connect to itself until nothing is left.
   private static func checkForLoops(
-    _ listeners: [Listener], _ targets: [SocketAddress], _ configuration: RelayConfiguration
+    _ listeners: [Listener], _ targets: [SocketAddress], _ collectors: [SocketAddress],
+    _ configuration: RelayConfiguration
   ) throws(StartError) {
     for listener in listeners {
       guard let own = SocketAddress.local(of: listener.descriptor) else { continue }
@@ -142,6 +125,12 @@ public enum Relay {
           .usage,
           "--connect: '\(configuration.connect.text)' is where '\(listener.given)' listens: the relay would connect to "
             + "itself; name the server")
+      }
+      for collector in collectors where own.reaches(collector) {
+        throw StartError(
+          .usage,
+          "--dir: '\(configuration.directory.text)' is where '\(listener.given)' listens: the relay would record its own "
+            + "recordings; name the collector")
       }
     }
   }

@@ -3,7 +3,9 @@ public enum ExitStatus: Int32, Sendable {
   case ok = 0
   /// Wrong options (EX_USAGE).
   case usage = 64
-  /// A file that is needed cannot be read (EX_NOINPUT).
+  /// What was read is not what it should be (EX_DATAERR).
+  case dataError = 65
+  /// A file that is needed, or is to be read, is not there or cannot be read (EX_NOINPUT).
   case noInput = 66
   /// Something that is needed is not there, or refuses (EX_UNAVAILABLE).
   case unavailable = 69
@@ -11,13 +13,15 @@ public enum ExitStatus: Int32, Sendable {
   case osError = 71
   /// A file cannot be created (EX_CANTCREAT).
   case cannotCreate = 73
+  /// Reading or writing failed (EX_IOERR).
+  case ioError = 74
   /// EX_NOPERM.
   case noPermission = 77
   /// A file that is needed says something that cannot be used (EX_CONFIG).
   case badConfiguration = 78
 }
 
-/// Why the program does not start: one line for the user, and the exit code.
+/// Why the program does not start, or cannot do what it was asked for: one line for the user, and the exit code.
 public struct StartError: Error, Sendable {
   public let status: ExitStatus
   public let message: String

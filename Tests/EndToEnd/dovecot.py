@@ -48,17 +48,24 @@ class Dovecot:
     """A running Dovecot with one user; a context manager.
 
     `relay_port` is where submission passes its mail on (see SmtpSink). With `rawlog` each IMAP session is
-    also recorded by Dovecot itself, into `rawlog_directory`. It may be stopped and started again, and
-    then has the same ports and mail.
+    also recorded by Dovecot itself, into `rawlog_directory`; so is each of the protocols that `rawlog` names. It may be
+    stopped and started again, and then has the same ports and mail.
+
+    With `postlogin`, a command, the processes of imap, pop3 and submission are started through it, as
+    `executable = script-login -d COMMAND` has it; this needs root. With `tls` the same protocols also listen with TLS, on
+    `tls_ports`, and offer STARTTLS; the certificate is `certificate`.
     """
 
     user = "alice"
     password = "wonder-land"
 
-    def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False):
+    def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False, postlogin=None, tls=False):
         self.protocols = tuple(protocols)
         self._relay_port = relay_port
-        self._rawlog = rawlog
+        self._rawlog = ("imap",) if rawlog is True else tuple(rawlog or ())
+        self._postlogin = postlogin
+        self._tls = tls
+        self.tls_ports = {}
         self.process = None
         self.ports = {}
         self.directory = tempfile.mkdtemp(prefix="dovecot-")
@@ -75,7 +82,8 @@ class Dovecot:
             return
         self._make_directories()
         for attempt in range(5):
-            self.ports = _free_ports(self.protocols)
+            self.ports = _free_ports(self.protocols + tuple(f"{p}s" for p in self.protocols))
+            self.tls_ports = {p: self.ports.pop(f"{p}s") for p in self.protocols}
             try:
                 self._start_once()
                 return
@@ -147,7 +155,9 @@ class Dovecot:
         _, _, uid, gid = self._identity()
         # Several users of Dovecot pass through here to what is theirs; none needs to list it.
         os.chmod(self.directory, 0o711)
-        for name in ("home", "rawlog"):
+        if self._tls:
+            self._make_certificate()
+        for name in ("home", "rawlog", f"home/{self.user}"):
             path = os.path.join(self.directory, name)
             os.mkdir(path, 0o700)
             if os.geteuid() == 0:
@@ -156,6 +166,40 @@ class Dovecot:
         with open(users, "w", encoding="ascii") as file:
             file.write(f"{self.user}:{{PLAIN}}{self.password}:{uid}:{gid}::{self.directory}/home/{self.user}::\n")
         os.chmod(users, 0o644)
+
+    def _make_certificate(self):
+        self.certificate = os.path.join(self.directory, "certificate.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                        "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
+                        "-keyout", os.path.join(self.directory, "key.pem"), "-out", self.certificate],
+                       stdin=subprocess.DEVNULL, capture_output=True, check=True)
+
+    def _tls_lines(self):
+        key = os.path.join(self.directory, "key.pem")
+        if not self._tls:
+            return ["ssl = no"]
+        if _version() == (2, 3):
+            return ["ssl = yes", f"ssl_cert = <{self.certificate}", f"ssl_key = <{key}"]
+        return ["ssl = yes", f"ssl_server_cert_file = {self.certificate}", f"ssl_server_key_file = {key}"]
+
+    def _listener_lines(self, protocol, many_clients):
+        """A login service: one process for all clients is quicker than one for each."""
+        tls = f"port = {self.tls_ports[protocol]}\n    ssl = yes" if self._tls else "port = 0"
+        return (f"service {protocol}-login {{\n  {many_clients}\n"
+                f"  inet_listener {protocol} {{\n    port = {self.ports[protocol]}\n  }}\n"
+                f"  inet_listener {protocol}s {{\n    {tls}\n  }}\n}}")
+
+    def _postlogin_lines(self):
+        """Each protocol's mail processes are started by a service that first lets a command become what it likes."""
+        lines = []
+        for protocol in self.protocols:
+            if protocol == "lmtp" or not self._postlogin:
+                continue
+            name = f"postlogin-{protocol}"
+            lines += [f"service {protocol} {{\n  executable = {protocol} {name}\n}}",
+                      f"service {name} {{\n  executable = script-login -d {' '.join(self._postlogin)}\n"
+                      f"  unix_listener {name} {{\n  }}\n}}"]
+        return lines
 
     def _configuration(self):
         name, group, uid, gid = self._identity()
@@ -188,7 +232,7 @@ class Dovecot:
             "instance_name = recorder-test",
             "listen = 127.0.0.1",
             f"protocols = {' '.join(self.protocols)}",
-            "ssl = no",
+            *self._tls_lines(),
             "auth_mechanisms = plain login",
             "auth_failure_delay = 0",
             f"first_valid_uid = {uid}",
@@ -202,15 +246,13 @@ class Dovecot:
             if protocol == "lmtp":
                 lines.append(f"service lmtp {{\n  inet_listener lmtp {{\n    port = {self.ports['lmtp']}\n  }}\n}}")
                 continue
-            # One login process for all clients: quicker than a process for each. The ports for TLS are off.
-            lines.append(f"service {protocol}-login {{\n  {many_clients}\n"
-                         f"  inet_listener {protocol} {{\n    port = {self.ports[protocol]}\n  }}\n"
-                         f"  inet_listener {protocol}s {{\n    port = 0\n  }}\n}}")
+            lines.append(self._listener_lines(protocol, many_clients))
+        lines += self._postlogin_lines()
         if self._relay_port is not None:
             lines += ["submission_relay_host = 127.0.0.1", f"submission_relay_port = {self._relay_port}",
                       "submission_relay_ssl = no"]
-        if self._rawlog:
-            lines.append(f"protocol imap {{\n  rawlog_dir = {self.rawlog_directory}\n}}")
+        for protocol in self._rawlog:
+            lines.append(f"protocol {protocol} {{\n  rawlog_dir = {self.rawlog_directory}\n}}")
         if os.geteuid() != 0:
             # Without root nothing can change its user or its root directory.
             lines += [f"default_internal_user = {name}", f"default_internal_group = {group}",

@@ -11,7 +11,8 @@ from relay import PROGRAM, ROOT, run
 
 SCRIPT = os.path.join(ROOT, "scripts", "count-instructions")
 BUDGETS = os.path.join(ROOT, "Tests", "EndToEnd", "instruction-budgets.json")
-MEASUREMENTS = ("encoder-plain", "encoder-t", "encoder-bt", "message-plain", "message-recorded", "message-recorded-t",
+MEASUREMENTS = ("encoder-plain", "encoder-t", "encoder-bt", "scanner-imap", "scanner-pop3", "scanner-smtp",
+                "scanner-lmtp", "scanner-sieve", "message-plain", "message-recorded", "message-recorded-t",
                 "session-plain", "session-recorded")
 
 

@@ -179,7 +179,7 @@ import Testing
     switch workload {
     case .bulk, .bulk16: 1_000_003
     case .pingpong, .sizes: 300
-    case .mail, .churn, .idle: 1
+    case .mail, .churn, .idle, .postlogin: 1
     }
   }
 
@@ -199,7 +199,7 @@ import Testing
       #expect(ending.answers == units / 2)
     case .mail:
       #expect(ending.answers == 9 && ending.client.received.count > 20_000)
-    case .churn: #expect(ending.answers == 6)
+    case .churn, .postlogin: #expect(ending.answers == 6)
     case .idle: #expect(ending.answers == 2)
     }
   }

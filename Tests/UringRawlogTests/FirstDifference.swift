@@ -1,6 +1,7 @@
 /// Where two runs of bytes differ first; nil when they are the same.
 ///
-/// An expectation that compares long arrays looks for the shortest edit between them when it fails, which takes for ever.
+/// An expectation that compares long arrays looks for the shortest edit between them when it fails, which takes for
+/// ever.
 func firstDifference(_ one: [UInt8]?, _ other: [UInt8]?) -> String? {
   guard let one, let other else { return one == nil && other == nil ? nil : "one is missing" }
   if one == other { return nil }

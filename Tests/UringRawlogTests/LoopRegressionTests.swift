@@ -167,8 +167,8 @@ import Testing
     #expect(chances > 10, "\(chances)")
   }
 
-  /// A file from which receive buffers were taken back, and that got no memory for their bytes, stayed among those to be
-  /// written.
+  /// A file from which receive buffers were taken back, and that got no memory for their bytes, stayed among those to
+  /// be written.
   @Test func aFileWithNothingToWriteIsNotAmongThoseToBeWritten() throws {
     var takenBack = 0
     for seed in 1...UInt64(30) {

@@ -422,8 +422,8 @@ import Testing
       peer.end()
       isDone.signal()
     }
-    // Long enough that everybody on the way has filled up, and then slowly for a while: each pause is longer than a send
-    // may stand still before its buffers are wanted back.
+    // Long enough that everybody on the way has filled up, and then slowly for a while: each pause is longer than a
+    // send may stand still before its buffers are wanted back.
     var pauses = 6
     usleep(100_000)
     while let bytes = peer.receive(atMost: 50_000), !bytes.isEmpty {

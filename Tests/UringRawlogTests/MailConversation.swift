@@ -15,6 +15,13 @@ struct MailConversation: Sendable {
     var redactions = 0
     /// Each event, with the place in its direction behind which it happened and who it was about.
     var events: [String] = []
+    /// The recording in the order in which it came about.
+    var pieces: MailConversation
+
+    static func == (one: Outcome, other: Outcome) -> Bool {
+      one.client == other.client && one.server == other.server && one.redactions == other.redactions
+        && one.events == other.events
+    }
 
     var clientText: String { String(decoding: client, as: UTF8.self) }
   }
@@ -63,26 +70,35 @@ struct MailConversation: Sendable {
 
   /// Scans it.
   ///
-  /// - Parameter cut: how many bytes of a piece come at once, given how many are left.
-  func scan(finishes: Bool = true, cut: (Int) -> Int = { $0 }) -> Outcome {
+  /// - Parameters:
+  ///   - readsRecording: it was redacted already.
+  ///   - cut: how many bytes of a piece come at once, given how many are left.
+  func scan(readsRecording: Bool = false, cut: (Int) -> Int = { $0 }) -> Outcome {
     let memory = UnsafeMutablePointer<LoginMemory>.allocate(capacity: 1)
     memory.initialize(to: LoginMemory())
     defer { memory.deallocate() }
-    var dialogue = Dialogue(mailProtocol)
-    var outcome = Outcome()
+    var dialogue = Dialogue(mailProtocol, readsRecording: readsRecording)
+    var outcome = Outcome(pieces: MailConversation(mailProtocol))
     var places = [0, 0]
     for piece in pieces {
-      var rest = piece.bytes[...]
-      while !rest.isEmpty {
-        let part = Array(rest.prefix(max(1, cut(rest.count))))
-        rest = rest.dropFirst(part.count)
-        part.withUnsafeBytes {
-          Self.scan($0, from: piece.speaker, &dialogue, memory, &places, &outcome)
+      let before = (client: outcome.client.count, server: outcome.server.count)
+      defer {
+        outcome.pieces.add(.client, Array(outcome.client[before.client...]))
+        outcome.pieces.add(.server, Array(outcome.server[before.server...]))
+      }
+      piece.bytes.withUnsafeBytes { bytes in
+        var done = 0
+        while done < bytes.count {
+          let end = done + min(max(1, cut(bytes.count - done)), bytes.count - done)
+          let part = UnsafeRawBufferPointer(rebasing: bytes[done..<end])
+          Self.scan(part, from: piece.speaker, &dialogue, memory, &places, &outcome)
+          done = end
         }
       }
     }
-    if finishes, dialogue.finish().treatment == .redact {
+    if dialogue.finish().treatment == .redact {
       outcome.client += Self.mark
+      outcome.pieces.add(.client, Self.mark)
       outcome.redactions += 1
     }
     return outcome
@@ -99,16 +115,15 @@ struct MailConversation: Sendable {
       let step = dialogue.scan(rest, from: speaker, memory: memory)
       idleSteps = step.count == 0 ? idleSteps + 1 : 0
       precondition(idleSteps < 4 && step.count <= rest.count, "the dialogue does not get on")
-      var recorded: [UInt8] = []
-      for place in 0..<Int(step.released) { recorded.append(memory.pointee.withheld[place]) }
+      let recording = speaker == .client ? \Outcome.client : \Outcome.server
+      for place in 0..<Int(step.released) { outcome[keyPath: recording].append(memory.pointee.withheld[place]) }
       switch step.treatment {
-      case .record: recorded += rest.prefix(step.count)
+      case .record: outcome[keyPath: recording].append(contentsOf: rest.prefix(step.count))
       case .redact:
-        recorded += mark
+        outcome[keyPath: recording] += mark
         outcome.redactions += 1
       case .omit, .withhold: break
       }
-      if speaker == .client { outcome.client += recorded } else { outcome.server += recorded }
       places[speaker == .client ? 0 : 1] += step.count
       if step.event != .none {
         outcome.events.append(text(step.event, speaker, places[speaker == .client ? 0 : 1], dialogue, memory))

@@ -67,8 +67,8 @@ import Testing
     #expect(Set(names) == ["a.in", "a.out", "b.in", "warm.in"])
   }
 
-  /// Readings are of 256 KiB: the first line's length moves each place of a stamp, and the line feed before it, over that
-  /// border.
+  /// Readings are of 256 KiB: the first line's length moves each place of a stamp, and the line feed before it, over
+  /// that border.
   @Test(arguments: 0..<24)
   func stampsComeOffWhereverAReadingEnds(shift: Int) throws {
     let directory = try TemporaryDirectory()

@@ -27,7 +27,9 @@ import Testing
   private func isOfMessages(_ rehearsal: Rehearsal) -> Bool {
     switch rehearsal {
     case .messagePlain, .messageRecorded, .messageRecordedTimestamps: true
-    case .encoderPlain, .encoderTimestamps, .encoderBoth, .sessionPlain, .sessionRecorded: false
+    case .encoderPlain, .encoderTimestamps, .encoderBoth, .scannerIMAP, .scannerPOP3, .scannerSMTP, .scannerLMTP,
+      .scannerSieve, .sessionPlain, .sessionRecorded:
+      false
     }
   }
 }

@@ -66,6 +66,7 @@ struct Scenario {
       configuration.boundaries = false
       world.mayOverwrite = true
     }
+    let isLongLined = layouts.once(in: 2)
     maxSessions = random.once(in: 3) ? 1 + random.below(4) : 3 * Limits.backlog
 
     world.faults.enterFails = random.once(in: 2) ? 20 : 0
@@ -91,6 +92,7 @@ struct Scenario {
       let client = Self.peer(&random)
       client.number = number
       client.address = 0x7F00_0001 + UInt32(random.below(2))
+      if isLongLined { client.script = Self.longLines(client.script) }
       clients.append(client)
     }
     let serverSeed = random.next()
@@ -100,11 +102,22 @@ struct Scenario {
     let isTaught = dialogues != nil
     world.makeServer = {
       let server = Self.peer(&serverRandom)
+      if isLongLined { server.script = Self.longLines(server.script) }
       guard isTaught else { return server }
       // Whose server it is, and so what it has to say, is known when it is linked.
       server.script = []
       server.waitsForEnd = true
       return server
+    }
+  }
+
+  /// The same without most of its line feeds: lines that do not fit a block.
+  private static func longLines(_ script: [UInt8]) -> [UInt8] {
+    var count = 0
+    return script.map { byte in
+      guard byte == UInt8(ascii: "\n") else { return byte }
+      count += 1
+      return count % 200 == 0 ? byte : UInt8(ascii: "-")
     }
   }
 
@@ -334,6 +347,9 @@ struct Scenario {
       return
     }
     expected += script[place..<taken]
+    if isMerged, recording == "lossy" || recording == "complete" {
+      for fault in Self.faultsOfGaps(file ?? [], direction, gaps) { complain(fault) }
+    }
     switch recording {
     case "pre-login":
       if decoded != Array(script[..<recorded]) { complain("the file does not hold what was relayed") }
@@ -403,24 +419,33 @@ struct Scenario {
     if let fault = dialogues.fault(client.number, in: decoded, upTo: covered, without: gaps) { complain(fault) }
   }
 
-  /// The relayed bytes of one direction that a file of both holds; a line's header that the end cuts off holds none.
-  private func decodeMerged(_ file: [UInt8], _ direction: Direction) -> [UInt8] {
-    var decoded: [UInt8] = []
-    let letter = UInt8(ascii: direction == .in ? "I" : "O")
-    var rest = file[...]
-    while !rest.isEmpty {
-      let end = rest.firstIndex(of: UInt8(ascii: "\n"))
-      let line = rest[..<(end.map { $0 + 1 } ?? rest.endIndex)]
-      rest = rest[line.endIndex...]
-      // 1700000000.000000, a space, the letter, the kind, and a space.
-      guard line.count > 20, line[line.startIndex + 18] == letter else { continue }
-      switch line[line.startIndex + 19] {
-      case UInt8(ascii: ":"): decoded += line.dropFirst(21)
-      case UInt8(ascii: ">"): decoded += end == nil ? line.dropFirst(21) : line.dropFirst(21).dropLast()
-      default: break
+  /// Whether the file of both directions tells of the same gaps of one of them as the index, each at its place.
+  private static func faultsOfGaps(_ file: [UInt8], _ direction: Direction, _ listed: [[String: Any]]) -> [String] {
+    var faults: [String] = []
+    var told: [(offset: Int, bytes: Int)] = []
+    var place = 0
+    for line in MergedText.lines(file) where line.direction == direction {
+      place += line.text.count
+      guard let gap = line.gap else { continue }
+      if gap.offset != place { faults.append("a gap at \(gap.offset) is told of at \(place)") }
+      place += gap.bytes
+      if let last = told.last, last.offset + last.bytes == gap.offset {
+        told[told.count - 1].bytes += gap.bytes
+      } else {
+        told.append(gap)
       }
     }
-    return decoded
+    if told.map(\.offset) != listed.map({ $0["offset"] as? Int })
+      || told.map(\.bytes) != listed.map({ $0["bytes"] as? Int })
+    {
+      faults.append("the file tells of other gaps than the index")
+    }
+    return faults
+  }
+
+  /// The relayed bytes of one direction that a file of both holds; a line's header that the end cuts off holds none.
+  private func decodeMerged(_ file: [UInt8], _ direction: Direction) -> [UInt8] {
+    MergedText.lines(file).filter { $0.direction == direction }.flatMap(\.text)
   }
 
   /// The relayed bytes that a file holds; a marker or stamp that the end cuts off holds none.

@@ -56,7 +56,9 @@ struct SimulatedRing: Ring, ~Copyable {
     let pieces = vectors.map { UnsafeRawBufferPointer(start: $0.iov_base, count: $0.iov_len) }
     return world.now(.write(pieces, offset: offset), file)
   }
-  mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token) { world.truncate(file, to: Int(bytes)) }
+  mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token) {
+    submit(.truncate(bytes: Int(bytes)), file, token)
+  }
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     submit(.unlink(path: String(cString: path)), directory, token)
   }

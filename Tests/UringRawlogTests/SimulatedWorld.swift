@@ -121,6 +121,7 @@ final class SimulatedWorld {
       case write([UnsafeRawBufferPointer], offset: Int64)
       case open(path: String)
       case unlink(path: String)
+      case truncate(bytes: Int)
       case poll(events: UInt32)
       case close
       case cancel(Token)
@@ -187,14 +188,6 @@ final class SimulatedWorld {
 
   /// No completion waits to be taken.
   var hasDelivered: Bool { ready.isEmpty }
-
-  func truncate(_ descriptor: Int32, to bytes: Int) {
-    guard case .file(let file)? = descriptors[descriptor], bytes <= file.bytes.count, mayOverwrite else {
-      violate("\(descriptor) was to be cut to \(bytes) bytes")
-      return
-    }
-    file.bytes.removeSubrange(bytes...)
-  }
 
   func freeDisk() { faults.diskBytes = .max }
 
@@ -390,6 +383,9 @@ final class SimulatedWorld {
       if files[path]?.isForeign ?? true { violate("removal of '\(path)', which is not the relay's") }
       files[path] = nil
       complete(operation.token, 0)
+      return true
+    case .truncate(let bytes):
+      workTruncate(operation, bytes)
       return true
     case .poll(let events): return workPoll(operation, events)
     case .close, .cancel, .cancelAll:
@@ -616,6 +612,15 @@ final class SimulatedWorld {
     return true
   }
 
+  private func workTruncate(_ operation: Operation, _ bytes: Int) {
+    guard case .file(let file)? = descriptors[operation.descriptor], bytes <= file.bytes.count, mayOverwrite else {
+      violate("\(operation.descriptor) was to be cut to \(bytes) bytes")
+      return
+    }
+    file.bytes.removeSubrange(bytes...)
+    complete(operation.token, 0)
+  }
+
   private func workOpen(_ operation: Operation, _ path: String) -> Bool {
     if random.once(in: faults.openError) {
       complete(operation.token, [-EACCES, -ENOSPC, -EMFILE].randomElement(using: &random)!)
@@ -656,7 +661,7 @@ extension SimulatedWorld.Operation {
   var isCancel: Bool {
     switch kind {
     case .cancel, .cancelAll, .close: true
-    case .accept, .connect, .receive, .send, .write, .open, .unlink, .poll: false
+    case .accept, .connect, .receive, .send, .write, .open, .unlink, .truncate, .poll: false
     }
   }
 }

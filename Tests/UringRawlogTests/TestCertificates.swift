@@ -58,7 +58,8 @@ struct TestCertificates: Sendable {
   }
 
   private func makeAuthorities() throws {
-    try openssl("req -config ca.conf -x509 -key ca.key -subj /CN=Authority -days 3650 -extensions authority -out ca.pem")
+    try openssl(
+      "req -config ca.conf -x509 -key ca.key -subj /CN=Authority -days 3650 -extensions authority -out ca.pem")
     try sign("intermediate", subject: "/CN=Intermediate", extensions: "authority", by: "ca")
     try sign("expired-ca", subject: "/CN=Old", extensions: "authority", by: "ca", years: 2020...2021)
     for name in ["intermediate", "expired-ca"] { try join("\(name).pem", ["\(name).crt"]) }
@@ -102,11 +103,13 @@ struct TestCertificates: Sendable {
     _ key: String, subject: String, extensions: String, by issuer: String, years: ClosedRange<Int> = 2024...2099,
     output: String? = nil
   ) throws {
-    let request = "req -config ca.conf -new -key \(key).key -out \(key).csr -subj".split(separator: " ").map(String.init)
+    let request = "req -config ca.conf -new -key \(key).key -out \(key).csr -subj".split(separator: " ").map(
+      String.init)
     try TestProcess.run(["openssl"] + request + [subject], directory: directory.path)
     try openssl(
       "ca -config ca.conf -batch -notext -in \(key).csr -out \(output ?? key).crt -cert \(issuer).pem -keyfile \(issuer).key"
-        + " -extensions \(extensions) -startdate \(years.lowerBound)0101000000Z -enddate \(years.upperBound)0101000000Z")
+        + " -extensions \(extensions) -startdate \(years.lowerBound)0101000000Z -enddate \(years.upperBound)0101000000Z"
+    )
   }
 
   private func openssl(_ line: String) throws {

@@ -70,7 +70,7 @@ public struct LoadClient: ~Copyable {
       let share = units / sessions
       script = Script.make(workload, unitsPerConnection: share, messageBytes: messageBytes)
       done = workload == .pingpong || workload == .sizes ? max(share / 2, 1) * 2 * sessions : share * sessions
-    case .mail, .churn, .idle:
+    case .mail, .churn, .idle, .postlogin:
       sessions = units
       script = Script.make(workload, unitsPerConnection: 1)
       done = units

@@ -64,7 +64,7 @@ struct Script {
       var script = Script(greeting: Part(""), round: [request, answer], rounds: max(unitsPerConnection / 2, 1))
       script.clientLeaves = true
       return script
-    case .churn:
+    case .churn, .postlogin:
       return Script(
         greeting: Part("220 mail.example.org ESMTP ready ########\r\n"),
         round: [
@@ -79,6 +79,14 @@ struct Script {
     case .idle:
       // The client never says its part: it holds the connection, then leaves.
       return Script(greeting: Part("* OK ready\r\n"), round: [Part("bye\r\n"), Part("ok\r\n")], rounds: 1)
+    }
+  }
+
+  /// What the server says, part by part, with zeros where a connection's number would stand.
+  static func answers(_ workload: Workload) -> [String] {
+    let script = make(workload, unitsPerConnection: 1)
+    return stride(from: 0, to: script.partCount, by: 2).map {
+      String(decoding: script.part($0).bytes, as: UTF8.self).replacing("########", with: "00000000")
     }
   }
 

@@ -167,13 +167,30 @@ enum ProcessUse {
   }
 
   /// Private memory that was written to (smaps_rollup of proc(5)): bytes.
-  static func privateBytes(_ pid: pid_t) -> Int? {
+  static func privateBytes(_ pid: pid_t) -> Int? { rollUp(pid, ["Private_Dirty:", "Swap:"]) }
+
+  /// All memory that is a process's alone, written to or not, and the same with its share of what others have too.
+  static func memory(_ pid: pid_t) -> (ownBytes: Int, proportionalBytes: Int)? {
+    guard let own = rollUp(pid, ["Private_Clean:", "Private_Dirty:", "Swap:"]),
+      let all = rollUp(pid, ["Pss:", "Swap:"])
+    else { return nil }
+    return (own, all)
+  }
+
+  private static func rollUp(_ pid: pid_t, _ fields: [String]) -> Int? {
     guard let text = readText("/proc/\(pid)/smaps_rollup") else { return nil }
     var kilobytes = 0
-    for line in text.split(separator: "\n") where line.hasPrefix("Private_Dirty:") || line.hasPrefix("Swap:") {
+    for line in text.split(separator: "\n") where fields.contains(where: { line.hasPrefix($0) }) {
       kilobytes += Int(line.split(separator: " ")[1]) ?? 0
     }
     return kilobytes << 10
+  }
+
+  /// The binary that a process runs; nil when it is gone.
+  static func program(_ pid: pid_t) -> String? {
+    var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let count = readlink("/proc/\(pid)/exe", &bytes, bytes.count - 1)
+    return count > 0 ? String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
   }
 }
 

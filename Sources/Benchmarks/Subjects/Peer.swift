@@ -65,7 +65,7 @@ struct Peer {
       let usual = subject("nginx", "")
       switch workload {
       case .bulk, .bulk16: return [usual, subject("nginx, 256K buffers", "\n    proxy_buffer_size 256k;")]
-      case .pingpong, .sizes, .mail, .churn, .idle: return [usual]
+      case .pingpong, .sizes, .mail, .churn, .idle, .postlogin: return [usual]
       }
     }
   }
@@ -103,7 +103,7 @@ struct Peer {
       switch workload {
       case .bulk, .bulk16: return [usual, subject("HAProxy, splice", "\n  option splice-auto", "")]
       case .pingpong, .mail, .churn: return [usual, single]
-      case .sizes, .idle: return [usual]
+      case .sizes, .idle, .postlogin: return [usual]
       }
     }
   }
@@ -139,13 +139,13 @@ struct Peer {
   // MARK: Dovecot's rawlog
 
   private static func rawlog() throws(BenchError) -> Peer {
-    let program = "/usr/lib/dovecot/rawlog"
+    let program = PostloginRecorder.original
     guard access(program, X_OK) == 0 else { throw BenchError("'\(program)' is not installed") }
     let version = (try? firstLine(["dovecot", "--version"])) ?? "unknown"
-    return Peer(name: "Dovecot's rawlog", version: version) { workload in
+    return Peer(name: PostloginRecorder.originalName, version: version) { workload in
       switch workload {
       case .mail, .churn, .bulk: [rawlog(program, workload), serverAlone(workload)]
-      case .bulk16, .pingpong, .sizes, .idle: []
+      case .bulk16, .pingpong, .sizes, .idle, .postlogin: []
       }
     }
   }
@@ -156,19 +156,10 @@ struct Peer {
     let configuration =
       "HOME=DIR \(program) SERVER, started for each connection with the socket as descriptors 0 and 1; "
       + "what SERVER needs when it is started without it is taken off"
-    var subject = Subject(name: "Dovecot's rawlog", role: .peer, configuration: configuration) {
+    var subject = Subject(name: PostloginRecorder.originalName, role: .peer, configuration: configuration) {
       (_, directory) throws(BenchError) in
-      let log = "\(directory)/dovecot.rawlog"
-      guard mkdir(log, 0o700) == 0 else { throw BenchError("cannot make '\(log)'", errno) }
-      var environment = ["HOME=\(directory)", "USER=bench"]
-      if geteuid() == 0 {
-        // It refuses to record as root.
-        environment += ["RESTRICT_SETUID=65534", "RESTRICT_SETGID=65534"]
-        chown(log, 65534, 65534)
-        chmod(directory, 0o711)
-        chmod(parentDirectory(directory), 0o711)
-      }
-      return try acceptor([program] + server(workload), environment)
+      let (_, environment) = try PostloginRecorder.prepare(directory)
+      return try PostloginRecorder.acceptor([program] + server(workload), environment)
     }
     subject.control = serverAloneName
     subject.forks = true
@@ -181,7 +172,7 @@ struct Peer {
 
   private static func serverAlone(_ workload: Workload) -> Subject {
     var subject = Subject(name: serverAloneName, role: .control) { (_, _) throws(BenchError) in
-      try acceptor(server(workload), [])
+      try PostloginRecorder.acceptor(server(workload), [])
     }
     subject.forks = true
     subject.isServer = true
@@ -191,23 +182,6 @@ struct Peer {
 
   private static func server(_ workload: Workload) -> [String] {
     [ownProgram, "bench-load", "serve-one", workload.rawValue]
-  }
-
-  private static func acceptor(_ command: [String], _ environment: [String]) throws(BenchError) -> RunningSubject {
-    let process = try ChildProcess(
-      [ownProgram, "bench-load", "accept"] + command, reads: .standardOutput, environment: environment)
-    guard let line = try process.line(), line.hasPrefix("port "), let port = UInt16(line.dropFirst(5)) else {
-      throw BenchError("the acceptor does not start")
-    }
-    let running = RunningSubject(process: process, port: port)
-    running.meter = { () throws(BenchError) in
-      try process.tell("used")
-      guard let line = try process.line(), line.hasPrefix("used "), let used = UInt64(line.dropFirst(5)) else {
-        throw BenchError("the acceptor does not say what was used")
-      }
-      return used
-    }
-    return running
   }
 
   // MARK: Starting them

@@ -121,6 +121,9 @@ enum Limits {
   static let writeNowBytes = 64 << 10
   /// One session's share of `--log-memory`.
   static let sessionShareOfLogMemory = 8
+  /// The share of `--log-memory` that lines may take whose end has not come; beyond it they come in pieces.
+  static let heldLinesShareOfLogMemory = 4
+
   /// What all sessions together may hold whose directory is not known before somebody logs in: clients that never do must
   /// not keep others from being recorded.
   static let awaitingShareOfLogMemory = 2
@@ -139,6 +142,27 @@ enum Limits {
   /// How long a failed write of the index rests before it is tried again.
   static let indexRetryNanoseconds: UInt64 = 500_000_000
 
+  // MARK: Reading recordings
+
+  /// The longest piece of a line that is shown at once; a longer line is shown in pieces.
+  static let pieceBytes = 64 << 10
+  /// What is in memory of a recording that is being read: a piece, and what must be seen behind it.
+  static let windowBytes = 128 << 10
+  /// The longest line of an index. One with `gapsPerSession` gaps has about 70 KiB.
+  static let indexLineBytes = 1 << 20
+  /// Values within values of an index line; the lines that there are have three.
+  static let jsonDepth = 16
+  /// Directories below the one that is named, as a template makes them.
+  static let directoryDepth = 8
+  /// Text of a transcript that is written at once.
+  static let outputBytes = 64 << 10
+  /// How long a line that was just recorded waits for an earlier one of the other direction, and a line without an end
+  /// for its end, while recordings are followed. More than the default of `--flush`.
+  static let followNanoseconds: UInt64 = 250_000_000
+  /// Sessions without an end that are followed at once, of some 3 KiB each; beyond, those that were silent for longest
+  /// are not.
+  static let followedSessions = 10_000
+
   // MARK: The collector
 
   /// How long connecting to it may take, and after a session's end the rest of its recording.
@@ -149,6 +173,8 @@ enum Limits {
   static let collectorPauseMaximumNanoseconds: UInt64 = 10_000_000_000
   /// A connection that breaks sooner counts as an attempt that failed.
   static let collectorStableNanoseconds: UInt64 = 1_000_000_000
+  /// Sessions that are over, and wait for the collector, may take one of so many slots; beyond it they do not wait.
+  static let collectorWaitingShareOfSlots = 4
   /// A collector that ends its own side so soon, so many times in a row, only never sends.
   static let collectorEarlyNanoseconds: UInt64 = 100_000_000
   static let collectorEarlyEnds = 3
@@ -164,31 +190,6 @@ enum Limits {
   /// The largest file of certificates, keys or a password: a system's whole list of authorities is a quarter of a
   /// megabyte.
   static let tlsFileBytes = 4 << 20
-
-  // MARK: The drop-in
-
-  /// A read, and thus what `-b` stands around: as large as that of Dovecot's rawlog.
-  static let postloginChunkBytes = 8 << 10
-  /// Reads of one direction that are not yet sent and recorded. Two let one come while one goes, the others are for small
-  /// ones.
-  static let postloginChunks = 4
-  /// A sender is read from while no more than this waits for its receiver, as Dovecot's rawlog does.
-  static let postloginPauseBytes = 8 << 10
-  /// Encoded bytes that are written at once; each file has two such blocks.
-  static let postloginBlockBytes = 16 << 10
-  /// How long encoded bytes stay in memory at the most.
-  static let postloginFlushNanoseconds: UInt64 = 1_000_000_000
-  /// How long a direction waits for a disk that takes nothing; then it goes on unrecorded.
-  static let postloginStallNanoseconds: UInt64 = 2_000_000_000
-  /// For each direction a read, a send and a write of its file, and one poll.
-  static let postloginOperations = 8
-  /// The stack of the process that records; only what is used of it is touched.
-  static let postloginStackBytes = 256 << 10
-  /// Names that are tried before a recording is given up.
-  static let postloginNameAttempts = 1000
-  /// What is thrown away of a client that goes on sending when nobody takes it, so that what it is still to receive is
-  /// not lost to a reset.
-  static let postloginDiscardBytes = 1 << 20
 
   // MARK: Messages
 
@@ -215,10 +216,9 @@ enum Limits {
     precondition(writeBytesCrowded < writeBytes)
     precondition(collectorEndNanoseconds < exitNanoseconds, "the end waits for the collector like for a disk")
 
-    precondition(postloginBlockBytes >= Encoder.leastOutput, "an encoder always gets on in an empty block")
-    precondition(postloginChunks == PostloginFlow.places)
-    precondition(postloginPauseBytes + postloginChunkBytes < postloginChunks * postloginChunkBytes)
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
+    precondition(pieceBytes + 4096 <= windowBytes, "what must be seen behind a piece fits the window")
+    precondition(indexLineBytes >= 128 * gapsPerSession, "an index line with all gaps can be read")
     precondition(ProxyHeader.tlsBytesMaximum >= 2048, "a certificate of a client fits a PROXY header")
   }
 }

@@ -38,41 +38,44 @@ extension RelayLoop where R: ~Copyable {
   ) -> Bool {
     var input = bytes
     while !input.isEmpty {
-      let held = Int(sessions[file: flow].line?.header.pointee.used ?? 0)
       var taken = input.count
       if let end = memchr(input.baseAddress!, Int32(UInt8(ascii: "\n")), input.count) {
         taken = UnsafeRawPointer(end) - input.baseAddress! + 1
-        let line = UnsafeRawBufferPointer(rebasing: input[..<taken])
-        guard stageLine(flow, line, stamp, isRelayed: isRelayed) else { return false }
-      } else if held + taken >= MergedLine.heldBytes {
-        guard stageLine(flow, input, stamp, isRelayed: isRelayed) else { return false }
-      } else {
-        guard hold(flow, input, isRelayed: isRelayed) else { return false }
+      } else if hold(flow, input, isRelayed: isRelayed) {
+        return true
       }
+      let line = UnsafeRawBufferPointer(rebasing: input[..<taken])
+      guard stageLine(flow, line, stamp, isRelayed: isRelayed) else { return false }
       input = UnsafeRawBufferPointer(rebasing: input[taken...])
     }
     return true
   }
 
-  /// Keeps the beginning of a line until its end comes; false without memory for it.
+  /// Keeps the beginning of a line until its end comes; false, and nothing is kept, when it is too long for that or there
+  /// is no memory for it.
   private mutating func hold(_ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer, isRelayed: Bool) -> Bool {
     let held = sessions[file: flow].line
+    let wanted = Int(held?.header.pointee.used ?? 0) + bytes.count
+    guard wanted < MergedLine.heldBytes else { return false }
     var block: BlockPool.Block
     if let held, held.room.count >= bytes.count + Self.lineReserve {
       block = held
     } else {
-      let wanted = Int(held?.header.pointee.used ?? 0) + bytes.count + Self.lineReserve
-      guard let fresh = takeBlock(flow.slot, holding: wanted) else {
-        stageHeld(flow)
-        return false
-      }
+      // Lines whose end never comes must not take the memory of those that go on.
+      guard heldLineBytes < pool.limit / Limits.heldLinesShareOfLogMemory,
+        let fresh = takeBlock(flow.slot, holding: wanted + Self.lineReserve)
+      else { return false }
       if let held {
         fresh.bytes.copyMemory(from: held.bytes, byteCount: Int(held.header.pointee.used))
         fresh.header.pointee.used = held.header.pointee.used
         fresh.header.pointee.relayed = held.header.pointee.relayed
+        heldLineBytes -= held.memoryBytes
         giveBack(held, of: flow.slot)
+      } else {
+        sessions[file: flow].lineSince = clock.now.nanoseconds
       }
       block = fresh
+      heldLineBytes += fresh.memoryBytes
       sessions[file: flow].line = fresh
     }
     block.room.copyMemory(from: bytes)
@@ -88,9 +91,10 @@ extension RelayLoop where R: ~Copyable {
 
   /// Makes the block that holds a line the next one to be written, as a piece: what is held must not keep a session from
   /// the memory with which it could go on.
-  private mutating func stageHeld(_ flow: FlowIndex) {
+  mutating func stageHeld(_ flow: FlowIndex) {
     guard let line = sessions[file: flow].line else { return }
     sessions[file: flow].line = nil
+    heldLineBytes -= line.memoryBytes
     sessions[file: flow].lineBytesShown = 0
     let held = Int(line.header.pointee.used)
     let relayed = line.header.pointee.relayed
@@ -138,7 +142,9 @@ extension RelayLoop where R: ~Copyable {
       }
       let most = block.room.count - MergedLine.mostHeaderBytes - 1
       let fromLine = min(held, most)
-      let fromRest = min(rest.count, most - fromLine)
+      var fromRest = min(rest.count, most - fromLine)
+      // What was put into the recording is there as a whole or not at all.
+      if !isRelayed, fromLine > 0, fromRest < rest.count { fromRest = 0 }
       let isEnd = fromLine == held && fromRest == rest.count
       let kind: MergedLine.Kind = isEnd && isWhole ? .whole : .piece
       var relayed = isRelayed ? fromRest : 0
@@ -196,6 +202,7 @@ extension RelayLoop where R: ~Copyable {
     guard let line = sessions[file: flow].line else { return }
     sessions[file: flow].line = nil
     sessions[file: flow].lineBytesShown = 0
+    heldLineBytes -= line.memoryBytes
     giveBack(line, of: flow.slot)
   }
 
@@ -215,12 +222,33 @@ extension RelayLoop where R: ~Copyable {
     return recorded(.in) == .in ? shares : (in: shares.out, out: shares.in)
   }
 
+  /// Counts what of a block was written whose rest will not be: the relayed bytes of each direction.
+  mutating func noteCutBlock(_ file: FlowIndex, _ block: BlockPool.Block) -> (in: Int, out: Int) {
+    let header = block.header.pointee
+    let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
+    let all = shares(inFirst: bytes.count, of: bytes)
+    let written = shares(inFirst: Int(header.written), of: bytes)
+    // Where something else is recorded than was relayed the text does not tell how much it stands for.
+    let relayedIn = all.in.relayed == header.relayed - header.relayedOut ? written.in.relayed : 0
+    let relayedOut = all.out.relayed == header.relayedOut ? written.out.relayed : 0
+    sessions[file: file].recorded += UInt64(relayedIn)
+    sessions[file: file].lineBytes += UInt64(written.in.used)
+    sessions[file: file.reverse].recorded += UInt64(relayedOut)
+    sessions[file: file.reverse].lineBytes += UInt64(written.out.used)
+    return (in: relayedIn, out: relayedOut)
+  }
+
   // MARK: Gaps
 
   /// Says in the file where bytes are missing, once a gap has its end; false without memory.
   private mutating func markGap(_ flow: FlowIndex, _ stamp: borrowing Encoder.Stamp) -> Bool {
     let place = sessions[file: flow].lastGap
-    guard place != sessions[file: flow].markedGap, let gap = gaps[flow.slot]?[Int(place)] else { return true }
+    guard place >= 0, var gap = gaps[flow.slot]?[Int(place)], gap.end > sessions[file: flow].gapsTold else {
+      return true
+    }
+    // Memory may have run out again behind the line that told of it: then the gap has grown.
+    let start = max(gap.offset, sessions[file: flow].gapsTold)
+    gap = RecordingGap(direction: gap.direction, offset: start, bytes: gap.end - start)
     // What was there of the line before the gap has no end.
     if sessions[file: flow].line != nil {
       guard endPiece(flow, stamp) else { return false }
@@ -230,7 +258,7 @@ extension RelayLoop where R: ~Copyable {
     MergedLine.appendGap(gap, recorded(gap.direction), stamp, to: &path)
     block.room.copyMemory(from: path.span)
     noteStaged(flow, block, path.count, relayed: 0)
-    sessions[file: flow].markedGap = place
+    sessions[file: flow].gapsTold = gap.end
     return true
   }
 
@@ -260,9 +288,20 @@ extension RelayLoop where R: ~Copyable {
   /// The file lacks some of what is held.
   func hasUnshownLine(_ file: FlowIndex) -> Bool {
     guard sharesFile, configuration.collector == nil else { return false }
-    return [file, file.reverse].contains {
-      (sessions[file: $0].line?.header.pointee.used ?? 0) != sessions[file: $0].lineBytesShown
-    }
+    return isUnshown(file) || isUnshown(file.reverse)
+  }
+
+  private func isUnshown(_ flow: FlowIndex) -> Bool {
+    Int32(sessions[file: flow].line?.header.pointee.used ?? 0) != sessions[file: flow].lineBytesShown
+  }
+
+  /// Some of what the file lacks is so old that it could not wait for another flush interval: writes for other reasons
+  /// take it along.
+  private func hasOldLine(_ file: FlowIndex) -> Bool {
+    guard hasUnshownLine(file) else { return false }
+    let since = clock.now.nanoseconds - min(clock.now.nanoseconds, lineAge)
+    return isUnshown(file) && sessions[file: file].lineSince <= since
+      || isUnshown(file.reverse) && sessions[file: file.reverse].lineSince <= since
   }
 
   /// Nothing staged is left to be written: lines without an end are, tentatively, when the interval is over.
@@ -271,13 +310,21 @@ extension RelayLoop where R: ~Copyable {
       sessions[file: file].isTentativeDue = false
       return
     }
-    guard sessions[file: file].isTentativeDue else {
+    guard sessions[file: file].isTentativeDue || hasOldLine(file) else {
       markDirty(file)
       return
     }
-    // After a write under way this is asked again; without memory, when more bytes come.
-    guard sessions[file: file].isOpen, !sessions[file: file].isWriting, let block = tentativeBlock(file) else { return }
+    // When it is open, and after a write under way, this is asked again.
+    guard sessions[file: file].isOpen, !sessions[file: file].isWriting else { return }
     sessions[file: file].isTentativeDue = false
+    guard let block = tentativeBlock(file) else {
+      // What cannot be shown for want of memory is not kept either.
+      stageHeld(file)
+      stageHeld(file.reverse)
+      write(file)
+      return
+    }
+    removeDirty(file)
     sessions[file: file].tentativeAfter = 0
     sessions[file: file].isWriting = true
     sessions[file.slot].fileOperations += 1
@@ -287,16 +334,17 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// A block with all lines that have no end yet; nil when there are none, or no memory for it.
-  mutating func tentativeBlock(_ file: FlowIndex) -> BlockPool.Block? {
+  private mutating func tentativeBlock(_ file: FlowIndex) -> BlockPool.Block? {
     var wanted = 0
-    for flow in [file, file.reverse] {
-      if let line = sessions[file: flow].line {
+    for direction in 0..<2 {
+      if let line = sessions[file: FlowIndex(rawValue: file.slot << 1 | direction)].line {
         wanted += MergedLine.mostHeaderBytes + Int(line.header.pointee.used) + 1
       }
     }
     guard wanted > 0, let block = takeBlock(file.slot, holding: wanted) else { return nil }
     let stamp = clock.stamp(clock.now.epochMicroseconds)
-    for flow in [file, file.reverse] {
+    for direction in 0..<2 {
+      let flow = FlowIndex(rawValue: file.slot << 1 | direction)
       guard let line = sessions[file: flow].line else { continue }
       let used = Int(line.header.pointee.used)
       let start = block.room.baseAddress!
@@ -313,22 +361,39 @@ extension RelayLoop where R: ~Copyable {
 
   /// Tentative bytes at the end of the file would be overwritten in part only: they are written again in the same write.
   mutating func addTentative(_ file: FlowIndex, _ count: inout Int) {
-    guard sharesFile, count < vectors.count else { return }
-    for flow in [file, file.reverse] where sessions[file: flow].lineBytesShown > 0 {
-      if let block = tentativeBlock(file) {
-        sessions[file: file].tentativeAfter = sessions[file: file].stagedBytes
-        vectors[count] = block.vector
-        count += 1
-      }
+    guard sharesFile else { return }
+    let isShown = sessions[file: file].lineBytesShown > 0 || sessions[file: file.reverse].lineBytesShown > 0
+    guard isShown || hasOldLine(file) else { return }
+    guard let block = tentativeBlock(file) else {
+      forgetShown(file)
       return
     }
+    sessions[file: file].tentativeAfter = sessions[file: file].stagedBytes
+    vectors[count] = block.vector
+    count += 1
+  }
+
+  private mutating func forgetShown(_ file: FlowIndex) {
+    sessions[file: file].lineBytesShown = 0
+    sessions[file: file.reverse].lineBytesShown = 0
   }
 
   /// The recording ends here: tentative lines behind what is written are no part of it.
-  mutating func cutTentative(_ file: FlowIndex) {
-    guard sessions[file: file].hasTentativeBytes, sessions[file: file].isOpen else { return }
+  ///
+  /// - Returns: the file is closed when it was cut.
+  mutating func cutTentative(_ file: FlowIndex) -> Bool {
+    guard sessions[file: file].hasTentativeBytes, sessions[file: file].isOpen else { return false }
+    sessions[file: file].isOpen = false
+    sessions[file.slot].fileOperations += 1
     ring.truncate(
-      sessions[file: file].descriptor, to: sessions[file: file].fileBytes, token: Token(.unlink))
+      sessions[file: file].descriptor, to: sessions[file: file].fileBytes, token: token(.truncate, file.slot))
+    return true
+  }
+
+  /// A file was cut, or could not be.
+  mutating func truncated(_ file: FlowIndex) {
+    sessions[file.slot].fileOperations -= 1
+    closeFile(file)
   }
 
   /// A write that held tentative lines ended.
@@ -336,7 +401,6 @@ extension RelayLoop where R: ~Copyable {
     guard let block = sessions[file: file].tentative else { return }
     sessions[file: file].tentative = nil
     giveBack(block, of: file.slot)
-    guard !isComplete else { return }
-    for flow in [file, file.reverse] { sessions[file: flow].lineBytesShown = 0 }
+    if !isComplete { forgetShown(file) }
   }
 }

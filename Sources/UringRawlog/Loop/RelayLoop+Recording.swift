@@ -82,10 +82,6 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func opened(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
-    guard configuration.collector == nil else {
-      collectorConnected(slot, completion)
-      return
-    }
     sessions[slot].fileOperations -= 1
     noteOpened(flow, completion.result)
     if sessions[slot].fileOperations == 0 { openingEnded(slot) }
@@ -130,7 +126,10 @@ extension RelayLoop where R: ~Copyable {
       if error == 0 {
         sessions[file: flow].state = sessions[file: flow].isOver ? .ended : .open
         sessions[file: file].isOpen = true
-        if sessions[file: file].mustFlush { write(file) }
+        if sessions[file: file].mustFlush {
+          write(file)
+          if sharesFile { showLines(file) }
+        }
       } else {
         if error == ENOENT { isDirectoryGone = true }
         recordingFailed(flow, "create", Errno(error))
@@ -378,7 +377,7 @@ extension RelayLoop where R: ~Copyable {
     sessions[file: flow].position = end
     sessions[file: flow].dropped += end - offset
     let place = sessions[file: flow].lastGap
-    if place >= 0, gaps[flow.slot]![Int(place)].offset + gaps[flow.slot]![Int(place)].bytes == offset {
+    if place >= 0, gaps[flow.slot]![Int(place)].end == offset {
       gaps[flow.slot]![Int(place)].bytes += end - offset
     } else {
       sessions[file: flow].lastGap = Int32(gaps[flow.slot]?.count ?? 0)
@@ -462,7 +461,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   mutating func dropWaiting(_ flow: FlowIndex) {
-    waitingEdits[flow.rawValue] = nil
+    if !waitingEdits.isEmpty { waitingEdits[flow.rawValue] = nil }
     drop(flow, to: sessions[flow: flow].received)
     endWaiting(flow)
   }
@@ -657,6 +656,7 @@ extension RelayLoop where R: ~Copyable {
     sessions[file: flow].isOver = true
     sessions[file: flow].isTruncated = !sessions[file: flow].isLimitLogin
     if sessions[file: flow].state == .open { sessions[file: flow].state = .ended }
+    if sharesFile { stageHeld(flow) }
     let file = file(of: flow)
     sessions[file: file].mustFlush = true
     write(file)
@@ -668,11 +668,7 @@ extension RelayLoop where R: ~Copyable {
     // What a short write left of a block counts as far as its bytes can be told.
     if let block = sessions[file: flow].first, block.header.pointee.written > 0 {
       if sharesFile {
-        let shares = writtenShares(block)
-        sessions[file: flow].recorded += UInt64(shares.in.relayed)
-        sessions[file: flow].lineBytes += UInt64(shares.in.used)
-        sessions[file: flow.reverse].recorded += UInt64(shares.out.relayed)
-        sessions[file: flow.reverse].lineBytes += UInt64(shares.out.used)
+        _ = noteCutBlock(flow, block)
       } else {
         sessions[file: flow].recorded += UInt64(writtenBytes(block))
       }
@@ -701,17 +697,6 @@ extension RelayLoop where R: ~Copyable {
     return encoder.relayedBytes(inFirst: Int(header.written), of: bytes, atLineStart: header.startsAtLineStart) ?? 0
   }
 
-  /// The same for a block with lines of both directions.
-  func writtenShares(_ block: BlockPool.Block) -> (in: MergedLine.Share, out: MergedLine.Share) {
-    let header = block.header.pointee
-    let bytes = UnsafeRawBufferPointer(start: block.bytes, count: Int(header.used))
-    let all = shares(inFirst: bytes.count, of: bytes)
-    var written = shares(inFirst: Int(header.written), of: bytes)
-    if all.in.relayed != header.relayed - header.relayedOut { written.in.relayed = 0 }
-    if all.out.relayed != header.relayedOut { written.out.relayed = 0 }
-    return written
-  }
-
   static func advice(_ error: Errno) -> String {
     switch error.code {
     case ENOSPC, EDQUOT: "free space on that file system"
@@ -736,8 +721,7 @@ extension RelayLoop where R: ~Copyable {
     gatheredBuffers -= Int(sessions[file: file].gathered)
     sessions[file: file].gathered = 0
     sessions[file: file].mustFlush = false
-    if sharesFile { cutTentative(file) }
-    closeFile(file)
+    if !cutTentative(file) { closeFile(file) }
     stopDirection(flow, state)
     if sharesFile, sessions[file: flow.reverse].state != .none { stopDirection(flow.reverse, state) }
   }
@@ -759,20 +743,18 @@ extension RelayLoop where R: ~Copyable {
   /// Whether the files of a session whose sockets are closed are all on disk; starts what is missing for that.
   mutating func finishFiles(_ slot: Int) -> Bool {
     if sessions[slot].awaitsUser { leaveUnrecorded(slot) }
+    if configuration.collector != nil { return finishCollected(slot) }
     let isInEnding = finishDirection(FlowIndex(slot, .in))
     let isOutEnding = finishDirection(FlowIndex(slot, .out))
     guard isInEnding, isOutEnding else { return false }
-    if sharesFile {
-      guard stageRest(slot) else { return false }
-      return configuration.collector == nil ? finishFile(FlowIndex(slot, .in)) : finishCollected(slot)
-    }
+    if sharesFile { return stageRest(slot) && finishFile(FlowIndex(slot, .in)) }
     let isInFinished = finishFile(FlowIndex(slot, .in))
     let isOutFinished = finishFile(FlowIndex(slot, .out))
     return isInFinished && isOutFinished
   }
 
   /// Whether all that a direction brought is staged.
-  private mutating func finishDirection(_ flow: FlowIndex) -> Bool {
+  mutating func finishDirection(_ flow: FlowIndex) -> Bool {
     switch sessions[file: flow].state {
     case .none, .failed:
       return true

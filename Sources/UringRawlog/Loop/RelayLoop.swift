@@ -118,6 +118,10 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// Spliced flows of which a poll completed in this turn.
   var readyFlows = 0
   var hasMemoryReturned = false
+  /// Memory of the lines whose end has not come, where both directions share a file; and the age, in nanoseconds, from
+  /// which on such a line goes along with any write.
+  var heldLineBytes = 0
+  let lineAge: UInt64
   /// When unused staging memory is given back, unless blocks are taken until then; 0 when there is none.
   var trimAt: UInt64 = 0
   var trimTakenBlocks = 0
@@ -232,10 +236,12 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     sessionShare = configuration.logMemoryBytes / Limits.sessionShareOfLogMemory
     flushAge = configuration.flushNanoseconds / 4 * 3
     flushLateAge = configuration.flushNanoseconds / 8 * 7
+    lineAge = configuration.flushNanoseconds / 4
     flushAlongAge = configuration.flushNanoseconds / 2
     accepting = Array(repeating: .off, count: environment.listeners.count)
     batch = .allocate(capacity: Limits.completionsTaken)
-    vectors = .allocate(capacity: max(Limits.sendVectors, Limits.writeVectors))
+    // A write has the lines without an end behind its blocks.
+    vectors = .allocate(capacity: max(Limits.sendVectors, Limits.writeVectors + 1))
   }
 
   /// What a direction of the relay is called in recordings.
@@ -322,7 +328,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     case .signal: signalled(completion)
     case .wake: woken()
     case .connect, .receiveClient, .receiveServer, .sendClient, .sendServer, .openIn, .openOut, .writeIn, .writeOut,
-      .pollIn, .pollOut, .pollCollector, .cancel:
+      .pollIn, .pollOut, .truncate, .connectCollector, .pollCollector, .cancel:
       guard sessions.isCurrent(completion.token) else {
         giveBack(completion, kind)
         return
@@ -344,6 +350,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       case .writeOut: written(FlowIndex(slot, .out), completion)
       case .pollIn: polled(FlowIndex(slot, .in), completion)
       case .pollOut: polled(FlowIndex(slot, .out), completion)
+      case .truncate: truncated(FlowIndex(slot, .in))
+      case .connectCollector: collectorConnected(slot, completion)
       case .pollCollector: collectorPolled(slot, completion)
       case .cancel: cancelled(slot, completion)
       case .accept, .cancelAccept, .close, .unlink, .indexWrite, .signal, .wake: break
@@ -423,7 +431,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if acceptPausedUntil > 0, !isDraining { next = min(next, acceptPausedUntil) }
     if !resting.isEmpty { next = min(next, restUntil) }
     if trimAt > 0 { next = min(next, trimAt) }
-    if !collector.waiting.isEmpty, !collector.isProbing { next = min(next, collector.retryAt) }
+    if !collector.waiting.isEmpty, collector.prober == nil { next = min(next, collector.retryAt) }
     if !starved.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
     if isDraining { next = min(next, exitDeadline > 0 ? exitDeadline : drainDeadline) }
     guard next < .max else { return nil }

@@ -29,4 +29,17 @@ struct AnswerLine {
   var namesMechanisms = false
   var word = Word()
   var hash = TaggedCommands.emptyHash
+
+  /// IMAP: what the word says.
+  @inline(__always)
+  var statusOfWord: Status {
+    switch word {
+    case "OK": .ok
+    case "NO": .no
+    case "BAD": .bad
+    case "BYE": .bye
+    case "PREAUTH": .preauthenticated
+    default: .none
+    }
+  }
 }

@@ -3,11 +3,11 @@
 /// Equal ones in a row take one place, so that a thousand recipients do. When there is no place left, it is lost: it
 /// knows of no answer until one comes that speaks for itself.
 struct AnswerQueue {
-  private static let mostRuns = 24
+  private static let mostRuns = 20
   private static let mostInRun: UInt32 = 0xFF_FFFF
 
   /// An answer in the low 8 bits, above it how often.
-  private var runs = InlineArray<24, UInt32>(repeating: 0)
+  private var runs = InlineArray<20, UInt32>(repeating: 0)
   private var first: UInt8 = 0
   private var count: UInt8 = 0
   private(set) var isLost = false
@@ -65,8 +65,8 @@ struct AnswerQueue {
     isLost = false
   }
 
-  /// Commands in a row that the first of these answers would be for; nothing comes before it then. False, and no change,
-  /// when none is expected.
+  /// Commands in a row that the first of these answers would be for; nothing comes before it then. False, and no
+  /// change, when none is expected.
   mutating func skip(to wanted: (ExpectedAnswer) -> Bool) -> Bool {
     for place in 0..<Int(count) where wanted(answer(place)) {
       for _ in 0..<place { dropRun() }

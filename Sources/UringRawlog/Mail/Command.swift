@@ -15,6 +15,7 @@ enum Command: UInt8 {
   case compress
   case unauthenticate
   case idle
+  case append
   // POP3: lines follow the answer, always, or when there is no argument.
   case multiLine
   case listing
@@ -46,6 +47,7 @@ enum Command: UInt8 {
     case "STARTTLS": .startTLS
     case "COMPRESS": .compress
     case "IDLE": .idle
+    case "APPEND": .append
     case "UNAUTHENTICATE": .unauthenticate
     default: .none
     }
@@ -88,7 +90,7 @@ enum Command: UInt8 {
       word.isOne(
         of: """
           CAPABILITY NOOP LOGOUT ID ENABLE SELECT EXAMINE CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE LIST LSUB XLIST \
-          NAMESPACE STATUS APPEND REPLACE CHECK CLOSE UNSELECT EXPUNGE SEARCH FETCH STORE COPY MOVE UID SORT THREAD \
+          NAMESPACE STATUS REPLACE CHECK CLOSE UNSELECT EXPUNGE SEARCH FETCH STORE COPY MOVE UID SORT THREAD \
           GETQUOTA GETQUOTAROOT SETQUOTA GETACL SETACL DELETEACL LISTRIGHTS MYRIGHTS GETMETADATA SETMETADATA NOTIFY \
           LANGUAGE COMPARATOR GENURLAUTH RESETKEY URLFETCH CONVERT ESEARCH CONTEXT CANCELUPDATE PROXYAUTH
           """)
@@ -102,9 +104,4 @@ enum Command: UInt8 {
           """)
     }
   }
-}
-
-extension Word {
-  @inline(__always)
-  static func != (word: Word, name: StaticString) -> Bool { !(word == name) }
 }

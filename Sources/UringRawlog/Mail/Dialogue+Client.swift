@@ -4,11 +4,12 @@ extension Dialogue {
   private static let mostHeld = 96
 
   mutating func scanClient(_ reader: inout SpanReader) -> DialogueStep {
-    // Whoever sends did not wait, or was allowed to.
-    isLiteralAwaited = false
     var event = DialogueStep.Event.none
     while !reader.isAtEnd, event == .none {
+      // Whoever sends did not wait, or was allowed to.
+      isLiteralAwaited = false
       switch client {
+      case .recordHeader: takeRecordHeader(&reader)
       case .lineStart: beginLine(reader.byte)
       case .tag, .command:
         if isHeld { return reader.place > 0 ? DialogueStep(count: reader.place) : scanHeld(&reader) }
@@ -16,7 +17,7 @@ extension Dialogue {
       case .rest: event = takeRest(&reader)
       case .restCarriageReturn: event = takeBehindCarriageReturn(&reader)
       case .chunkSize: takeChunkSize(&reader)
-      case .credential: return reader.place > 0 ? DialogueStep(count: reader.place) : scanCredential(&reader)
+      case .credential: return scanCredential(&reader)
       case .literal: skipLiteral(&reader)
       case .data: takeData(&reader)
       case .opaque:
@@ -41,10 +42,9 @@ extension Dialogue {
   private mutating func beginLine(_ byte: UInt8) {
     if mayBeTLS {
       mayBeTLS = false
-      // A handshake record (RFC 8446 section 5.1): nobody here terminates TLS.
-      if byte == 0x16 {
-        client = .opaque
-        server = .opaque
+      if byte == Self.handshake {
+        client = .recordHeader
+        literalLeft = 3
         return
       }
     }
@@ -61,11 +61,34 @@ extension Dialogue {
     client = firstWord
   }
 
+  /// The type of a TLS record (RFC 8446 section 5.1).
+  private static let handshake: UInt8 = 0x16
+
+  /// A handshake record has the version 3.x: the client begins TLS, which nobody here terminates.
+  private mutating func takeRecordHeader(_ reader: inout SpanReader) {
+    let byte = reader.byte
+    let isExpected = literalLeft == 3 ? byte == Self.handshake : literalLeft == 2 ? byte == 3 : byte < 5
+    guard isExpected else {
+      // It was the tag or the name of an odd command.
+      beginLine(byte)
+      if client == .tag || client == .command { word.append(Self.handshake) }
+      return
+    }
+    reader.place += 1
+    literalLeft -= 1
+    guard literalLeft == 0 else { return }
+    client = .opaque
+    isTLSUnanswered = true
+  }
+
+  @inline(__always)
   private var firstWord: ClientPhase { mailProtocol == .imap ? .tag : .command }
 
   /// The words of a line that is recorded as it comes.
   private mutating func takeWords(_ reader: inout SpanReader) {
     while !reader.isAtEnd {
+      takeWord(&reader)
+      if reader.isAtEnd { return }
       let byte = reader.byte
       if byte.endsLine {
         if client == .command, !word.isEmpty { beginCommand() } else { client = .rest }
@@ -73,14 +96,30 @@ extension Dialogue {
       }
       tail.take(byte)
       reader.place += 1
-      if !byte.isBlank {
-        if client == .tag { tagHash = TaggedCommands.hash(tagHash, byte) }
-        word.append(byte)
-      } else if !word.isEmpty {
+      if !word.isEmpty {
         if client == .command { return beginCommand() }
         endTag()
       }
     }
+  }
+
+  /// Goes to behind the word, or the part of it, that comes next.
+  private mutating func takeWord(_ reader: inout SpanReader) {
+    let start = reader.place
+    var word = word
+    var hash = tagHash
+    var mayBeString = tail.isPending
+    while !reader.isAtEnd {
+      let byte = reader.byte
+      if byte <= UInt8(ascii: " "), byte.isBlank || byte.endsLine { break }
+      hash = TaggedCommands.hash(hash, byte)
+      word.append(byte)
+      if byte == .quote || byte == .brace { mayBeString = true }
+      reader.place += 1
+    }
+    if mayBeString { tail.take(reader.bytes + start, reader.place - start) }
+    if client == .tag { tagHash = hash }
+    self.word = word
   }
 
   private mutating func endTag() {
@@ -114,12 +153,14 @@ extension Dialogue {
       client = .chunkSize
       literalLeft = 0
       word = Word()
-    case .none, .response, .startTLS, .compress, .unauthenticate, .idle, .multiLine, .listing, .capabilities, .hello,
+    case .none, .response, .startTLS, .compress, .unauthenticate, .idle, .append, .multiLine, .listing, .capabilities,
+      .hello,
       .mail, .recipient, .data, .reset, .dot:
       break
     }
   }
 
+  @inline(__always)
   private var imapAnswer: ExpectedAnswer {
     switch command {
     case .login: .login
@@ -128,7 +169,8 @@ extension Dialogue {
     case .compress: .compress
     case .unauthenticate: .unauthenticate
     case .idle: .idle
-    case .none, .apop, .userName, .password, .response, .multiLine, .listing, .capabilities, .hello, .mail, .recipient,
+    case .none, .apop, .userName, .password, .response, .append, .multiLine, .listing, .capabilities, .hello, .mail,
+      .recipient,
       .data, .chunk, .reset, .dot:
       .single
     }
@@ -141,6 +183,7 @@ extension Dialogue {
     credential.hasStrings = hasLiterals
   }
 
+  @inline(__always)
   var hasLiterals: Bool { mailProtocol == .imap || mailProtocol == .sieve }
 
   // MARK: Lines in doubt
@@ -268,6 +311,10 @@ extension Dialogue {
   // MARK: What is no line
 
   private mutating func skipLiteral(_ reader: inout SpanReader) {
+    if isLiteralDoubted {
+      beginDoubtedLiteral()
+      return
+    }
     let skipped = Int(min(literalLeft, UInt64(reader.end - reader.place)))
     reader.place += skipped
     literalLeft -= UInt64(skipped)

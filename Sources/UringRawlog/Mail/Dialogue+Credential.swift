@@ -3,9 +3,6 @@
 /// A byte is looked at twice: what is to be done with it follows from where the reader is (`treatment`), and only when
 /// that is what the step does already, the reader goes on (`advance`). So a step ends before a byte that needs another.
 extension Dialogue {
-  /// A user name that is not known to be one yet is withheld up to here. A CR may come behind it.
-  private static let mostWithheld = LoginMemory.withheldBytes - 1
-
   // MARK: Beginnings
 
   mutating func beginCredential(_ phase: Credential.Phase, role: Credential.Role) {
@@ -26,7 +23,15 @@ extension Dialogue {
     if !isString { beginValue() }
   }
 
+  /// A literal in a command that has no credential, if it is a literal.
+  mutating func beginDoubtedLiteral() {
+    isLiteralDoubted = false
+    beginCredential(.literal, role: .excess)
+    credential.literalLeft = literalLeft
+  }
+
   /// What the argument is that begins.
+  @inline(__always)
   private var nextRole: Credential.Role {
     switch (command, credential.index) {
     case (.login, 0), (.apop, 0): .user
@@ -37,11 +42,13 @@ extension Dialogue {
     }
   }
 
+  @inline(__always)
   private var responseRole: Credential.Role {
     let mechanism = command == .response ? exchange.mechanism : Mechanism(word)
     return mechanism == .login && isFirstResponse ? .encodedUser : .response
   }
 
+  @inline(__always)
   private var isFirstResponse: Bool { command != .response || exchange.responses == 0 }
 
   /// The argument's first byte is next.
@@ -50,6 +57,7 @@ extension Dialogue {
     credential.count = 0
     credential.isMarked = false
     credential.isLone = false
+    credential.isInitial = command == .authenticate
     switch credential.role {
     case .mechanism: word = Word()
     case .user: if credential.namesUser { attempts.beginName() }
@@ -64,23 +72,25 @@ extension Dialogue {
   // MARK: Steps
 
   mutating func scanCredential(_ reader: inout SpanReader) -> DialogueStep {
-    var step = DialogueStep()
+    // What comes before it in the span is recorded.
+    var step = DialogueStep(count: reader.place)
     while !reader.isAtEnd, client == .credential {
+      isLiteralAwaited = false
       let byte = reader.byte
       let endsLine = byte == .lineFeed || byte == .carriageReturn && reader.next == .lineFeed
       if prepare(byte, reader) { continue }
-      if mustRedactWithheld(byte, endsLine: endsLine) {
+      if withheldCount > 0, mustRedactWithheld(byte, endsLine: endsLine) {
         if step.count == 0 { redactWithheld(reader, &step) }
         return step
       }
       if credential.phase == .afterString, withheldCount > 0, !byte.isBlank, !byte.endsLine {
         return step.count > 0 ? step : release()
       }
-      let treatment = treatment(of: byte, endsLine: endsLine)
+      let treatment = credential.treatment(of: byte, endsLine: endsLine, withheld: Int(withheldCount))
       if step.count == 0 {
         step.treatment = treatment
         if treatment == .record { step.released = withheldCount }
-      } else if treatment != step.treatment, step.treatment != .redact || treatment != .omit {
+      } else if treatment == .redact || treatment != step.treatment && (step.treatment, treatment) != (.redact, .omit) {
         return step
       }
       switch treatment {
@@ -96,11 +106,32 @@ extension Dialogue {
       step.count += 1
       step.event = advance(byte, endsLine: endsLine, reader)
       if step.event != .none { return step }
+      if treatment != .withhold, client == .credential { takePlain(&reader, &step) }
     }
     return step
   }
 
+  /// Goes on over bytes of which nothing but their number and their meaning matters, and that are treated like those
+  /// before: of a name that is recorded, of a password that is not.
+  private mutating func takePlain(_ reader: inout SpanReader, _ step: inout DialogueStep) {
+    switch credential.phase {
+    case .atom, .line, .quoted: break
+    case .gap, .quotedEscape, .header, .literal, .afterString, .lineEnd: return
+    }
+    guard credential.isMarked || credential.isOpen, !credential.endsInCarriageReturn, credential.count > 0 else {
+      return
+    }
+    while !reader.isAtEnd {
+      let byte = reader.byte
+      if byte.isBlank || byte.endsLine || byte == .quote || byte == .backslash { return }
+      feed(byte, reader)
+      reader.place += 1
+      step.count += 1
+    }
+  }
+
   /// Changes that need no byte; true when there was one.
+  @inline(__always)
   private mutating func prepare(_ byte: UInt8, _ reader: SpanReader) -> Bool {
     if credential.endsInCarriageReturn, byte != .lineFeed {
       // The CR was not the end of a line, but a part of this.
@@ -124,8 +155,12 @@ extension Dialogue {
       guard header.phase == .none || byte == .brace && withheldCount > 0 else { return false }
       return endHeader(reader)
     case .literal:
-      guard credential.literalLeft == 0 else { return false }
+      guard credential.literalLeft == 0, !continuesMark(byte) else { return false }
       credential.phase = .afterString
+      if command != .login, command != .authenticate, command != .response {
+        client = .rest
+        tail = LineTail()
+      }
       return true
     case .afterString, .lineEnd:
       guard !byte.isBlank || credential.phase == .lineEnd, !byte.endsLine else { return false }
@@ -154,47 +189,12 @@ extension Dialogue {
     credential.count = 0
   }
 
-  // MARK: What is done with a byte
-
-  private func treatment(of byte: UInt8, endsLine: Bool) -> DialogueStep.Treatment {
-    switch credential.phase {
-    case .gap: byte == .brace && credential.hasStrings ? .withhold : .record
-    case .lineEnd, .afterString: .record
-    case .header:
-      byte == .lineFeed ? .record : .withhold
-    case .atom:
-      byte.isBlank || byte.endsLine ? .record : content(byte)
-    case .line:
-      endsLine ? .record : byte == .carriageReturn && !credential.isOpen ? .withhold : content(byte)
-    case .quoted:
-      endsLine || byte == .quote ? .record : byte == .carriageReturn ? .withhold : content(byte)
-    case .quotedEscape:
-      endsLine ? .record : byte == .carriageReturn ? .withhold : content(byte)
-    case .literal: content(byte)
-    }
-  }
-
-  /// The treatment of a byte of the argument itself.
-  private func content(_ byte: UInt8) -> DialogueStep.Treatment {
-    if credential.isMarked { return .omit }
-    if credential.isOpen { return .record }
-    if credential.isWithheld { return Int(withheldCount) < Self.mostWithheld ? .withhold : .redact }
-    guard credential.count == 0, withheldCount == 0, isException(byte) else { return .redact }
-    if credential.phase == .literal { return credential.literalLeft == 1 ? .record : .redact }
-    return .withhold
-  }
-
-  /// What is no response when nothing follows: `*` cancels, and `=` is an empty initial response (RFC 4954 section 4).
-  private func isException(_ byte: UInt8) -> Bool {
-    credential.role == .response
-      && (byte == UInt8(ascii: "*") || byte == UInt8(ascii: "=") && command == .authenticate)
-  }
-
   // MARK: Withheld bytes
 
   /// Whether this byte decides that what is withheld is secret.
+  @inline(__always)
   private func mustRedactWithheld(_ byte: UInt8, endsLine: Bool) -> Bool {
-    guard withheldCount > 0, !credential.isMarked else { return false }
+    if credential.isMarked { return false }
     // Without the CR that may belong to the end of the line.
     let content = Int(withheldCount) - (credential.endsInCarriageReturn ? 1 : 0)
     switch credential.phase {
@@ -209,15 +209,16 @@ extension Dialogue {
     case .quotedEscape: if endsLine { return content > 0 }
     }
     // A CR has turned out to be a part of it.
-    return content > Self.mostWithheld || content > 0 && !credential.isWithheld && !credential.isLone
+    return content > Credential.mostWithheld || content > 0 && !credential.isWithheld && !credential.isLone
   }
 
   /// Whether the argument, which is whole, may be recorded.
+  @inline(__always)
   private var isHarmless: Bool {
     switch credential.role {
     case .mechanism, .user: true
-    case .encodedUser: base64.isWhole && !identity.hasControls
-    case .response: credential.isLone && Int(credential.count) == 1
+    case .encodedUser: credential.isLone || base64.isWhole && !identity.hasControls
+    case .response: credential.isLone
     case .password, .excess: false
     }
   }
@@ -254,7 +255,7 @@ extension Dialogue {
     case .header: return advanceInHeader(byte, reader)
     case .literal:
       feed(byte, reader)
-      credential.literalLeft -= 1
+      advanceInLiteral(byte)
     case .afterString:
       closeValue(isWhole: true)
       credential.phase = byte == .carriageReturn ? .lineEnd : .gap
@@ -309,8 +310,7 @@ extension Dialogue {
       closeValue(isWhole: true)
       credential.phase = .afterString
     } else if credential.phase == .quoted, byte == .backslash {
-      credential.count = min(credential.count, 254) + 1
-      credential.isLone = false
+      credential.take(byte)
       credential.phase = .quotedEscape
     } else {
       credential.phase = .quoted
@@ -335,10 +335,24 @@ extension Dialogue {
     return .none
   }
 
+  /// The literal of a recording may have been redacted: then the mark is all of it.
+  @inline(__always)
+  private func continuesMark(_ byte: UInt8) -> Bool {
+    let matched = Int(credential.markMatched)
+    guard readsRecording, matched > 0, matched < DialogueStep.mark.utf8CodeUnitCount else { return false }
+    return byte == DialogueStep.mark.utf8Start[matched]
+  }
+
+  private mutating func advanceInLiteral(_ byte: UInt8) {
+    let begins = credential.count == 1 && byte == DialogueStep.mark.utf8Start[0]
+    credential.markMatched = begins ? 1 : continuesMark(byte) ? credential.markMatched + 1 : 0
+    if credential.literalLeft > 0 { credential.literalLeft -= 1 }
+    if readsRecording, Int(credential.markMatched) == DialogueStep.mark.utf8CodeUnitCount { credential.literalLeft = 0 }
+  }
+
   /// A byte of the argument, for who reads it.
   private mutating func feed(_ byte: UInt8, _ reader: SpanReader) {
-    credential.isLone = credential.count == 0 && isException(byte)
-    credential.count = min(credential.count, 254) + 1
+    credential.take(byte)
     switch credential.role {
     case .mechanism: word.append(byte)
     case .user: if credential.namesUser { attempts.append(byte, reader.memory) }
@@ -361,7 +375,7 @@ extension Dialogue {
       enterUser(isWhole ? name : LoginAttempts.Name(state: .unusable))
     case .encodedUser, .response:
       if !isWhole || base64.isBroken { identity.spoil() }
-      if !credential.isLone || credential.count > 1 { identity.end(attempts: &attempts) }
+      if !credential.isLone { identity.end(attempts: &attempts) }
     case .mechanism, .password, .excess: break
     }
     if credential.role != .excess {

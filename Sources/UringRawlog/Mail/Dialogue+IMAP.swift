@@ -9,51 +9,56 @@ extension Dialogue {
     static let tagWord: UInt8 = 5
   }
 
-  mutating func takeHeadIMAP(_ byte: UInt8) {
-    switch line.phase {
-    case Head.begin:
-      line.phase = byte == UInt8(ascii: "*") ? Head.star : byte == UInt8(ascii: "+") ? Head.plus : Head.tag
-      line.hash = TaggedCommands.hash(line.hash, byte)
-    case Head.star where byte.isBlank:
-      line.phase = Head.starWord
-      line.kind = .untagged
-    case Head.plus where byte.isBlank || byte.endsLine:
-      line.kind = .challenge
-      server = .text
-    case Head.starWord where line.word.isEmpty && byte &- UInt8(ascii: "0") < 10:
-      // The most frequent by far: EXISTS, FETCH.
-      server = .strings
-    case Head.starWord where byte.isBlank || byte.endsLine: endUntaggedWord()
-    case Head.tagWord where byte.isBlank || byte.endsLine:
-      line.kind = .final
-      line.status = status
-      line.namesMechanisms = !isLoggedIn && line.status == .ok
-      server = .text
-    case Head.starWord, Head.tagWord: line.word.append(byte)
-    default:
-      if byte.isBlank {
-        line.phase = Head.tagWord
-      } else {
-        line.phase = Head.tag
+  /// Goes on until it is known what the line is; the byte that ends its last word is left.
+  mutating func takeHeadIMAP(_ reader: inout SpanReader) {
+    if line.phase == Head.begin, isNumbered(reader) {
+      reader.place += 2
+      return endHead(.strings)
+    }
+    while !reader.isAtEnd, server == .head {
+      let byte = reader.byte
+      let endsWord = byte.isBlank || byte.endsLine
+      switch line.phase {
+      case Head.begin:
+        line.phase = byte == UInt8(ascii: "*") ? Head.star : byte == UInt8(ascii: "+") ? Head.plus : Head.tag
+        if byte == .lineFeed { return endHead(.text) }
         line.hash = TaggedCommands.hash(line.hash, byte)
+      case Head.star where byte.isBlank:
+        line.phase = Head.starWord
+        line.kind = .untagged
+      case Head.plus where endsWord:
+        line.kind = .challenge
+        return endHead(.text)
+      case Head.starWord where line.word.isEmpty && byte &- UInt8(ascii: "0") < 10: return endHead(.strings)
+      case Head.starWord where endsWord: return endUntaggedWord()
+      case Head.tagWord where endsWord:
+        line.kind = .final
+        line.status = line.statusOfWord
+        return endHead(.text)
+      case Head.starWord, Head.tagWord: line.word.append(byte)
+      default:
+        if byte == .lineFeed { return endHead(.text) }
+        line.phase = byte.isBlank ? Head.tagWord : Head.tag
+        if !byte.isBlank { line.hash = TaggedCommands.hash(line.hash, byte) }
       }
+      reader.place += 1
     }
   }
 
-  private var status: AnswerLine.Status {
-    switch line.word {
-    case "OK": .ok
-    case "NO": .no
-    case "BAD": .bad
-    case "BYE": .bye
-    case "PREAUTH": .preauthenticated
-    default: .none
-    }
+  @inline(__always)
+  private mutating func endHead(_ next: ServerPhase) { server = next }
+
+  /// `* ` and a number, which are the most frequent lines by far: EXISTS, FETCH.
+  @inline(__always)
+  private func isNumbered(_ reader: SpanReader) -> Bool {
+    guard reader.end - reader.place > 2 else { return false }
+    return reader.byte == UInt8(ascii: "*") && reader.next == UInt8(ascii: " ")
+      && reader.bytes.load(fromByteOffset: reader.place + 2, as: UInt8.self) &- UInt8(ascii: "0") < 10
   }
 
   /// In the text of a status there are no literals, whatever it looks like.
   private mutating func endUntaggedWord() {
-    line.status = status
+    line.status = line.statusOfWord
     let listsCapabilities = line.word == "CAPABILITY"
     server = line.status == .none && !listsCapabilities ? .strings : .text
     line.namesMechanisms = !isLoggedIn && (listsCapabilities || line.status == .ok || line.status == .preauthenticated)
@@ -67,6 +72,7 @@ extension Dialogue {
         idlesAwaited -= 1
       } else if isLiteralAwaited {
         isLiteralAwaited = false
+        isLiteralDoubted = false
       } else {
         challenged()
       }
@@ -78,7 +84,13 @@ extension Dialogue {
         return .loginSucceeded
       }
       // The server may have refused a command whose tag it did not understand.
-      if line.status == .bad, isLiteralAwaited, client == .credential { refuseLiteral() }
+      if line.status == .bad {
+        if isLiteralAwaited, client == .credential { refuseLiteral() }
+        if exchange.isActive {
+          exchange.end()
+          isDoubtful = true
+        }
+      }
       return .none
     case .final: return line.status == .none ? .none : answeredTag()
     }
@@ -94,7 +106,7 @@ extension Dialogue {
     let isAccepted = line.status == .ok
     switch answered.answer {
     case .login, .exchange:
-      let event = loginEnded(isAccepted, isExchange: answered.answer == .exchange, at: answered.loginsBefore)
+      let event = loginEnded(isAccepted, endsExchange: answered.isLastExchange, at: answered.loginsBefore)
       if wasUncertain { subject = .unusable }
       return event
     case .startTLS: return startTLSEnded(isAccepted)
@@ -105,14 +117,16 @@ extension Dialogue {
       server = .opaque
       return .compressed
     case .unauthenticate: if isAccepted { isLoggedIn = false }
-    case .idle: if idlesAwaited > 0 { idlesAwaited -= 1 }
+    case .idle:
+      // It ends well only behind its plus.
+      if !isAccepted, idlesAwaited > 0 { idlesAwaited -= 1 }
     case .single, .multiLine, .capabilities, .hello, .data, .dataEnd, .recipient, .lastChunk, .reset: break
     }
     return .none
   }
 
-  /// The client does not send the literal that it announced, if it waited for permission. If it did not, its bytes arrive
-  /// now, and look like lines.
+  /// The client does not send the literal that it announced, if it waited for permission. If it did not, its bytes
+  /// arrive now, and look like lines.
   private mutating func refuseLiteral() {
     isLiteralAwaited = false
     if client == .credential { isDoubtful = true }

@@ -11,7 +11,9 @@ extension Dialogue {
     }
     hasUnfinishedCommand = false
     switch mailProtocol {
-    case .imap: return command == .startTLS ? .startTLSRequested : .none
+    case .imap:
+      if command == .idle { idlesAwaited &+= 1 }
+      return command == .startTLS ? .startTLSRequested : .none
     case .pop3: return endLinePOP3()
     case .smtp, .lmtp: return endLineSMTP()
     case .sieve:
@@ -33,6 +35,7 @@ extension Dialogue {
     literalLeft = header.count
     client = header.count > 0 ? .literal : .rest
     isLiteralAwaited = !header.isNonSynchronizing
+    isLiteralDoubted = mailProtocol == .imap && !isLoggedIn && command != .append
     return true
   }
 
@@ -58,7 +61,7 @@ extension Dialogue {
       answers.push(.startTLS)
       return .startTLSRequested
     case .none, .login, .authenticate, .apop, .userName, .password, .response, .compress, .unauthenticate, .idle,
-      .hello, .mail, .recipient, .data, .chunk, .reset, .dot:
+      .append, .hello, .mail, .recipient, .data, .chunk, .reset, .dot:
       answers.push(.single)
     }
     return .none
@@ -82,12 +85,13 @@ extension Dialogue {
       isMailSeen = true
       return .mailWithoutLogin
     case .none, .login, .authenticate, .apop, .userName, .password, .response, .compress, .unauthenticate, .idle,
-      .multiLine, .listing, .capabilities:
+      .append, .multiLine, .listing, .capabilities:
       answers.push(.single)
     }
     return .none
   }
 
+  @inline(__always)
   private var isLoginPending: Bool { answers.number { $0.isLogin } > 0 }
 
   /// Some servers answer an empty line, and some do not.
@@ -131,23 +135,22 @@ extension Dialogue {
       return namedEvent
     case .response:
       let isFirst = exchange.responses == 0
-      exchange.responded(isCancel: isCancel)
+      exchange.responded(isCancel: credential.isLone)
       return isFirst ? namedEvent : .none
     case .none:
       if exchange.isActive {
-        exchange.responded(isCancel: isCancel)
+        exchange.responded(isCancel: credential.isLone)
       } else if mailProtocol != .imap {
         answers.push(.single)
       }
       hasUnfinishedCommand = false
       return .none
-    case .startTLS, .compress, .unauthenticate, .idle, .multiLine, .listing, .capabilities, .hello, .mail, .recipient,
+    case .startTLS, .compress, .unauthenticate, .idle, .append, .multiLine, .listing, .capabilities, .hello, .mail,
+      .recipient,
       .data, .chunk, .reset, .dot:
       return .none
     }
   }
-
-  private var isCancel: Bool { credential.isLone && credential.count == 1 }
 
   private mutating func endLogin() -> DialogueStep.Event {
     if credential.index < 2 { isDoubtful = true }

@@ -39,11 +39,16 @@ extension Dialogue {
     switch line.code {
     case 334:
       // It may be for one that was thought to be over.
-      if answers.front != .exchange, !answers.skip(to: { $0 == .exchange }) { isUncertain = true }
+      if answers.front != .exchange {
+        isUncertain = true
+        _ = answers.skip { $0 == .exchange }
+      }
       challenged()
     case 235:
       guard let answer = takeAnswer(for: { $0.isLogin }) else {
-        return loginEnded(true, isExchange: true)
+        let event = loginEnded(true, endsExchange: true)
+        subject = .unusable
+        return event
       }
       return loginAnswered(true, answer)
     case 354:
@@ -58,10 +63,8 @@ extension Dialogue {
 
   private mutating func answeredInOrder() -> DialogueStep.Event {
     let isPositive = line.code / 100 == 2
-    if client == .data, answers.isEmpty {
-      // The server does not wait for the end of the message, or saw one before: what follows may be commands.
-      isInsideData = true
-      client = data.isAtLineStart ? .lineStart : .rest
+    if answers.isEmpty, client == .data || isInsideData {
+      answeredInsideData()
       return .none
     }
     if mailProtocol == .lmtp, let front = answers.front, front == .dataEnd || front == .lastChunk {
@@ -80,6 +83,17 @@ extension Dialogue {
     case .single, .multiLine, .capabilities, .compress, .unauthenticate, .idle, .data, .dataEnd, .lastChunk: break
     }
     return .none
+  }
+
+  /// The server does not wait for the end of the message, or saw one where none was seen here.
+  private mutating func answeredInsideData() {
+    // At first nobody knows: lines are looked at, as commands and as text. When an answer comes once more, it has
+    // ended.
+    isInsideData = client == .data
+    guard client == .data else { return }
+    isCounted = false
+    command = .none
+    client = data.isAtLineStart ? .lineStart : .rest
   }
 
   /// LMTP answers a message once for each recipient that it accepted (RFC 2033 section 4.2).
@@ -107,6 +121,7 @@ extension Dialogue {
     } else {
       // In the middle of a line of it: from the next one on lines are looked at, until one is a dot.
       isInsideData = true
+      isCounted = false
     }
   }
 }

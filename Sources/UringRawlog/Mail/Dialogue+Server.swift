@@ -5,10 +5,11 @@ extension Dialogue {
     while !reader.isAtEnd, event == .none {
       switch server {
       case .lineStart:
+        if isTLSUnanswered, answersTLS(reader.byte) { break }
         line = AnswerLine()
         serverTail = LineTail()
         server = .head
-      case .head: event = takeHead(&reader)
+      case .head: takeHead(&reader)
       case .text:
         let lineFeed = reader.find(.lineFeed, before: reader.end)
         let end = lineFeed.map { $0 + 1 } ?? reader.end
@@ -32,25 +33,32 @@ extension Dialogue {
     return DialogueStep(count: reader.place, event: event)
   }
 
+  /// The first byte behind what looked like the beginning of TLS: in a record, when it was.
+  private mutating func answersTLS(_ byte: UInt8) -> Bool {
+    isTLSUnanswered = false
+    if 0x14...0x17 ~= byte {
+      server = .opaque
+      return true
+    }
+    client = .lineStart
+    isDoubtful = true
+    return false
+  }
+
   /// Byte by byte until it is known what the line is.
-  private mutating func takeHead(_ reader: inout SpanReader) -> DialogueStep.Event {
-    while !reader.isAtEnd, server == .head {
+  private mutating func takeHead(_ reader: inout SpanReader) {
+    if mailProtocol == .imap { return takeHeadIMAP(&reader) }
+    while !reader.isAtEnd {
       let byte = reader.byte
       switch mailProtocol {
-      case .imap: takeHeadIMAP(byte)
       case .pop3: takeHeadPOP3(byte)
       case .smtp, .lmtp: takeHeadSMTP(byte)
-      case .sieve: takeHeadSieve(byte)
-      }
-      if byte == .lineFeed {
-        reader.place += 1
-        return endAnswerLine()
+      case .sieve, .imap: takeHeadSieve(byte)
       }
       // What ends a word belongs to what follows.
-      if server != .head { return .none }
+      if server != .head { return }
       reader.place += 1
     }
-    return .none
   }
 
   /// A literal begins behind the line that has just ended.
@@ -82,6 +90,8 @@ extension Dialogue {
 
   private mutating func endAnswerLine() -> DialogueStep.Event {
     server = .lineStart
+    // Under TLS from the first byte there is no greeting in the clear.
+    mayBeTLS = false
     defer { isGreeted = true }
     switch mailProtocol {
     case .imap: return answeredIMAP()
@@ -95,17 +105,18 @@ extension Dialogue {
 
   /// A login is answered.
   ///
-  /// - Parameter place: how many logins that were tried before it are not.
-  mutating func loginEnded(_ succeeded: Bool, isExchange: Bool, at place: Int = 0) -> DialogueStep.Event {
+  /// - Parameters:
+  ///   - endsExchange: it was the exchange that is under way.
+  ///   - place: how many logins that were tried before it are not answered.
+  mutating func loginEnded(_ succeeded: Bool, endsExchange: Bool, at place: Int = 0) -> DialogueStep.Event {
     subject = attempts.end(at: place)
-    if isExchange { endExchange() }
+    if endsExchange { endExchange() }
     if succeeded { isLoggedIn = true }
     return succeeded ? .loginSucceeded : .loginFailed
   }
 
-  private mutating func endExchange() {
-    guard exchange.isActive, mailProtocol == .imap ? !tagged.hasExchange : answers.number(of: { $0 == .exchange }) == 0
-    else { return }
+  mutating func endExchange() {
+    guard exchange.isActive else { return }
     // The client may have sent responses without waiting, which arrive only now.
     if exchange.mayLeaveResponses { isDoubtful = true }
     exchange.end()
@@ -152,7 +163,8 @@ extension Dialogue {
   /// named.
   mutating func loginAnswered(_ succeeded: Bool, _ answer: ExpectedAnswer) -> DialogueStep.Event {
     let isAmbiguous = isUncertain && answers.number { $0.isLogin } > 0
-    let event = loginEnded(succeeded, isExchange: answer == .exchange)
+    let endsExchange = answer == .exchange && answers.number { $0 == .exchange } == 0
+    let event = loginEnded(succeeded, endsExchange: endsExchange)
     if isAmbiguous { subject = .unusable }
     return event
   }

@@ -1,9 +1,9 @@
-/// Reads a mail connection, both directions of it, and says what of it must not be recorded, who logs in and whether that
-/// succeeds, and when TLS begins (`docs/MAIL.md`).
+/// Reads a mail connection, both directions of it, and says what of it must not be recorded, who logs in and whether
+/// that succeeds, and when TLS begins (`docs/MAIL.md`).
 ///
-/// Plain data: it holds no memory, allocates none, and gives the same steps, but for their number, however the bytes were
-/// split. It must be given each span before the span is passed on, so that whatever a peer answers comes after what it
-/// answers to.
+/// Plain data: it holds no memory, allocates none, and gives the same steps, but for their number, however the bytes
+/// were split. It must be given each span before the span is passed on, so that whatever a peer answers comes after
+/// what it answers to.
 struct Dialogue {
   enum Speaker {
     case client
@@ -25,6 +25,8 @@ struct Dialogue {
     case literal
     /// The message behind DATA.
     case data
+    /// The first bytes of what may be TLS.
+    case recordHeader
     /// Encrypted or compressed.
     case opaque
     /// Compressed, before anybody logged in: whatever logs in is in there.
@@ -46,6 +48,8 @@ struct Dialogue {
   }
 
   let mailProtocol: MailProtocol
+  /// The bytes are those of a recording: `<redacted>` may stand in place of a literal, however long that was.
+  let readsRecording: Bool
 
   // MARK: The client's side
 
@@ -65,8 +69,12 @@ struct Dialogue {
   var isLiteralAwaited = false
   /// Something went wrong with an authentication, and passwords may follow: what is no command is secret.
   var isDoubtful = false
-  /// The next byte may begin TLS, which is passed through.
+  /// IMAP: that literal is of a command that should have none before a login. A server that does not take it reads
+  /// lines, of which one may log in.
+  var isLiteralDoubted = false
+  /// The next byte may begin TLS, which is passed through; it has begun, and the server has not answered in kind.
   var mayBeTLS = true
+  var isTLSUnanswered = false
   var word = Word()
   var tagHash = TaggedCommands.emptyHash
   var tail = LineTail()
@@ -116,10 +124,13 @@ struct Dialogue {
   /// What the server offers that cannot work where TLS is terminated; known until somebody logs in.
   var offered = OfferedMechanisms()
 
-  /// - Parameter isBehindStartTLS: the connection goes on under TLS; only a ManageSieve server greets again (RFC 5804
-  ///   section 2.2).
-  init(_ mailProtocol: MailProtocol, isBehindStartTLS: Bool = false) {
+  /// - Parameters:
+  ///   - isBehindStartTLS: the connection goes on under TLS; only a ManageSieve server greets again (RFC 5804 section
+  ///     2.2).
+  ///   - readsRecording: what is scanned may have been redacted already.
+  init(_ mailProtocol: MailProtocol, isBehindStartTLS: Bool = false, readsRecording: Bool = false) {
     self.mailProtocol = mailProtocol
+    self.readsRecording = readsRecording
     isGreeted = isBehindStartTLS
     mayBeTLS = !isBehindStartTLS
     if mailProtocol != .imap, !isBehindStartTLS || mailProtocol == .sieve { answers.push(.single) }
@@ -166,6 +177,11 @@ struct Dialogue {
   /// The authorization identity that was given with it: whose mailbox it is, if not the former's.
   func authorizationIdentity(_ memory: UnsafeMutablePointer<LoginMemory>) -> LoginIdentity {
     identity(subject.authorization, memory)
+  }
+
+  /// Whose mailbox it is.
+  func mailboxIdentity(_ memory: UnsafeMutablePointer<LoginMemory>) -> LoginIdentity {
+    identity(subject.authorization.state == .absent ? subject.authentication : subject.authorization, memory)
   }
 
   private func identity(

@@ -1,9 +1,12 @@
-/// What a dialogue says about the first bytes of the span that it was given: what of them is recorded, and what happened
-/// with the last of them.
+/// What a dialogue says about the first bytes of the span that it was given: what of them is recorded, and what
+/// happened with the last of them.
 ///
 /// To be obeyed in the order of its fields: first the released bytes are recorded, then the treatment applies to the
 /// next `count` bytes, then the event is acted on. Only then are the bytes behind them given to the dialogue, or not.
 struct DialogueStep: Equatable {
+  /// What stands in a recording for a credential.
+  static let mark: StaticString = "<redacted>"
+
   /// How bytes are recorded. The relayed bytes are never touched.
   enum Treatment: UInt8 {
     /// As they are.

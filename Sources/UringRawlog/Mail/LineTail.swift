@@ -7,6 +7,9 @@ struct LineTail {
   private var isEscaped = false
   private(set) var header = LiteralHeader()
 
+  /// What came before matters to what comes.
+  @inline(__always) var isPending: Bool { isQuoted || header.phase != .none }
+
   @inline(__always)
   mutating func take(_ byte: UInt8) {
     if isQuoted {

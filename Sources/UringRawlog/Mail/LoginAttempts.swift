@@ -9,8 +9,8 @@ enum LoginIdentity {
 
 /// The logins whose answers are outstanding, each with the names that it was tried with.
 ///
-/// Names are put one after the other into the owner's `LoginMemory`. When an impatient client tries so many at once that
-/// a name has no room, it is unusable; it is never taken for another's.
+/// Names are put one after the other into the owner's `LoginMemory`. When an impatient client tries so many at once
+/// that a name has no room, it is unusable; it is never taken for another's.
 struct LoginAttempts {
   /// Bytes of the longest name that is kept, and what of a response may stand around a name.
   static let longestName = 255

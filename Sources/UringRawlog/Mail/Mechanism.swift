@@ -28,8 +28,8 @@ enum Mechanism: UInt8 {
     }
   }
 
-  /// Responses that a client has to send, an initial one included; it may have to send more, empty ones, when the server
-  /// says so. Nil when nobody knows.
+  /// Responses that a client has to send, an initial one included; it may have to send more, empty ones, when the
+  /// server says so. Nil when nobody knows.
   var responses: UInt32? {
     switch self {
     case .unknown: nil

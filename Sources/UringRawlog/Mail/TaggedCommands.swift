@@ -9,15 +9,13 @@ struct TaggedCommands {
     var loginsBefore = 0
     /// It was the command sent last.
     var isLast = false
-  }
-
-  private struct Entry {
-    var hash: UInt32 = 0
-    var answer = ExpectedAnswer.single
+    /// It was a SASL exchange, and none was sent behind it.
+    var isLastExchange = false
   }
 
   private static let most = 16
-  private var entries = InlineArray<16, Entry>(repeating: Entry())
+  private var hashes = InlineArray<16, UInt32>(repeating: 0)
+  private var expected = InlineArray<16, ExpectedAnswer>(repeating: .single)
   private var count: UInt8 = 0
   private var untracked: UInt32 = 0
 
@@ -33,12 +31,13 @@ struct TaggedCommands {
   mutating func push(_ hash: UInt32, _ answer: ExpectedAnswer) {
     if count == Self.most {
       untracked &+= 1
-      guard answer != .single, let place = (0..<Self.most).first(where: { entries[$0].answer == .single }) else {
+      guard answer != .single, let place = (0..<Self.most).first(where: { expected[$0] == .single }) else {
         return
       }
       remove(at: place)
     }
-    entries[Int(count)] = Entry(hash: hash, answer: answer)
+    hashes[Int(count)] = hash
+    expected[Int(count)] = answer
     count += 1
   }
 
@@ -46,23 +45,25 @@ struct TaggedCommands {
   mutating func remove(_ hash: UInt32) -> Answered? {
     var loginsBefore = 0
     for place in 0..<Int(count) {
-      if entries[place].hash == hash {
+      if hashes[place] == hash {
+        let hasExchangeBehind = (place + 1..<Int(count)).contains { expected[$0] == .exchange }
         let answered = Answered(
-          answer: entries[place].answer, loginsBefore: loginsBefore, isLast: place == Int(count) - 1)
+          answer: expected[place], loginsBefore: loginsBefore, isLast: place == Int(count) - 1,
+          isLastExchange: expected[place] == .exchange && !hasExchangeBehind)
         remove(at: place)
         return answered
       }
-      if entries[place].answer.isLogin { loginsBefore += 1 }
+      if expected[place].isLogin { loginsBefore += 1 }
     }
     if untracked > 0 { untracked -= 1 }
     return nil
   }
 
-  /// A SASL exchange is under way.
-  var hasExchange: Bool { (0..<Int(count)).contains { entries[$0].answer == .exchange } }
-
   private mutating func remove(at place: Int) {
-    for next in place..<Int(count) - 1 { entries[next] = entries[next + 1] }
+    for next in place..<Int(count) - 1 {
+      hashes[next] = hashes[next + 1]
+      expected[next] = expected[next + 1]
+    }
     count -= 1
   }
 }

@@ -1,19 +1,14 @@
+import Glibc
+
 /// The first sixteen letters of a word, as capitals: enough for every command, answer and mechanism that matters.
 struct Word {
-  private(set) var low: UInt64 = 0
-  private(set) var high: UInt64 = 0
+  /// The letters, the first one lowest: on the little-endian machines that this runs on they lie in order.
+  private var low: UInt64 = 0
+  private var high: UInt64 = 0
   /// Letters of the word, up to 255: a longer one is nothing that is known.
   private(set) var count: UInt8 = 0
 
-  var isEmpty: Bool { count == 0 }
-
-  init() {}
-
-  /// - Parameter name: capitals, at most sixteen.
-  @inline(__always)
-  init(_ name: StaticString) {
-    for place in 0..<name.utf8CodeUnitCount { append(name.utf8Start[place]) }
-  }
+  @inline(__always) var isEmpty: Bool { count == 0 }
 
   @inline(__always)
   mutating func append(_ byte: UInt8) {
@@ -23,41 +18,43 @@ struct Word {
     } else if count < 16 {
       high |= capital &<< UInt64((count &- 8) &* 8)
     }
-    if count < .max { count &+= 1 }
+    count = count == .max ? count : count &+ 1
+  }
+
+  /// - Parameter name: capitals, at most sixteen.
+  @inline(__always)
+  static func == (word: Word, name: StaticString) -> Bool {
+    guard Int(word.count) == name.utf8CodeUnitCount else { return false }
+    return withUnsafeBytes(of: word) { memcmp($0.baseAddress!, name.utf8Start, name.utf8CodeUnitCount) == 0 }
   }
 
   @inline(__always)
-  static func == (word: Word, name: StaticString) -> Bool {
-    let other = Word(name)
-    return word.low == other.low && word.high == other.high && word.count == other.count
-  }
+  static func != (word: Word, name: StaticString) -> Bool { !(word == name) }
 
   @inline(__always)
   static func ~= (name: StaticString, word: Word) -> Bool { word == name }
 
   /// Whether it begins so.
   ///
-  /// - Parameter name: at most eight capitals.
+  /// - Parameter name: capitals, at most sixteen.
   func begins(with name: StaticString) -> Bool {
-    let other = Word(name)
-    let mask: UInt64 = other.count >= 8 ? .max : (1 &<< UInt64(other.count &* 8)) &- 1
-    return low & mask == other.low
+    withUnsafeBytes(of: self) {
+      Int(count) >= name.utf8CodeUnitCount && memcmp($0.baseAddress!, name.utf8Start, name.utf8CodeUnitCount) == 0
+    }
   }
 
   /// Whether it is one of these, which are separated by spaces.
   func isOne(of names: StaticString) -> Bool {
-    var other = Word()
-    for place in 0..<names.utf8CodeUnitCount {
-      let byte = names.utf8Start[place]
-      if byte != UInt8(ascii: " ") {
-        other.append(byte)
-        continue
+    var start = 0
+    for place in 0...names.utf8CodeUnitCount {
+      guard place == names.utf8CodeUnitCount || names.utf8Start[place] == UInt8(ascii: " ") else { continue }
+      let isSame = withUnsafeBytes(of: self) {
+        place - start == Int(count) && count <= 16
+          && memcmp($0.baseAddress!, names.utf8Start + start, place - start) == 0
       }
-      if isSame(other) { return true }
-      other = Word()
+      if isSame { return true }
+      start = place + 1
     }
-    return isSame(other)
+    return false
   }
-
-  private func isSame(_ other: Word) -> Bool { low == other.low && high == other.high && count == other.count }
 }

@@ -76,12 +76,14 @@ struct RecordingFile {
 
   /// Where both directions share a file: the line of this direction whose end has not come yet.
   var line: BlockPool.Block?
-  /// What the file holds of it already; see `RelayLoop.writeTentative`.
+  /// What the file holds of it already; see `RelayLoop.showLines`.
   var lineBytesShown: Int32 = 0
+  /// When the line began (monotonic nanoseconds).
+  var lineSince: UInt64 = 0
   /// Bytes on disk of this direction's lines.
   var lineBytes: UInt64 = 0
-  /// The last gap that the file tells of, by its place in the session's list.
-  var markedGap: Int32 = -1
+  /// The file tells of every gap before this place in the stream.
+  var gapsTold: UInt64 = 0
   /// Lines without an end, as they are being written.
   var tentative: BlockPool.Block?
   /// Staged bytes that the same write has in front of them.
@@ -116,4 +118,7 @@ struct RecordingGap: Equatable {
   /// Where in the stream of its direction, and how many.
   var offset: UInt64
   var bytes: UInt64
+
+  /// The place in the stream behind it.
+  var end: UInt64 { offset + bytes }
 }

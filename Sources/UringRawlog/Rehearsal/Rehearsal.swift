@@ -6,6 +6,12 @@ public enum Rehearsal: String, CaseIterable, Sendable {
   case encoderPlain = "encoder-plain"
   case encoderTimestamps = "encoder-t"
   case encoderBoth = "encoder-bt"
+  /// The scanner of each mail protocol alone, over sessions that log in and move messages; the count is of bytes.
+  case scannerIMAP = "scanner-imap"
+  case scannerPOP3 = "scanner-pop3"
+  case scannerSMTP = "scanner-smtp"
+  case scannerLMTP = "scanner-lmtp"
+  case scannerSieve = "scanner-sieve"
   /// Messages of 64 bytes through the loop, in both directions of 100 sessions; the count is of messages.
   case messagePlain = "message-plain"
   case messageRecorded = "message-recorded"
@@ -26,6 +32,11 @@ public enum Rehearsal: String, CaseIterable, Sendable {
     case .encoderPlain: done = try EncoderRehearsal(timestamps: false, boundaries: false).encode(count)
     case .encoderTimestamps: done = try EncoderRehearsal(timestamps: true, boundaries: false).encode(count)
     case .encoderBoth: done = try EncoderRehearsal(timestamps: true, boundaries: true).encode(count)
+    case .scannerIMAP: done = try DialogueRehearsal(.imap).scan(count)
+    case .scannerPOP3: done = try DialogueRehearsal(.pop3).scan(count)
+    case .scannerSMTP: done = try DialogueRehearsal(.smtp).scan(count)
+    case .scannerLMTP: done = try DialogueRehearsal(.lmtp).scan(count)
+    case .scannerSieve: done = try DialogueRehearsal(.sieve).scan(count)
     case .messagePlain: done = try Self.messages(count, isRecorded: false)
     case .messageRecorded: done = try Self.messages(count, isRecorded: true)
     case .messageRecordedTimestamps: done = try Self.messages(count, isRecorded: true, timestamps: true)

@@ -88,19 +88,11 @@ struct KernelRing: Ring, ~Copyable {
   /// From 6.3 to 6.8 a multishot accept could complete with a number that is no descriptor (axboe/liburing issue 1062).
   static let multishotAcceptBroken = KernelVersion(major: 6, minor: 3)..<KernelVersion(major: 6, minor: 9)
 
-  /// The flags of io_uring_setup(2) for a ring that one thread drives turn by turn.
-  static let loopFlags =
-    uring_setup_single_issuer  // One thread submits; the kernel may spare locks (6.0).
-    | uring_setup_defer_taskrun  // Completions are worked off in our own enter, in batches (6.1).
-    | uring_setup_coop_taskrun  // No interrupt of the running thread for a completion (5.19).
-    | uring_setup_submit_all  // One bad entry does not hold back those behind it (5.18).
-    | uring_setup_clamp  // Take the kernel's maximum where it is smaller than what we ask.
-
   /// io_uring_setup(2) with the flags that the loop is built on.
   private static func setUp(_ ring: UnsafeMutablePointer<io_uring>, entries: Int) throws(Errno) -> io_uring_params {
     var parameters = io_uring_params()
     parameters.cq_entries = UInt32(entries * Limits.completionsPerSubmission)
-    parameters.flags = loopFlags | uring_setup_cqsize  // Many multishot operations complete for one submission.
+    parameters.flags = LoopRing.flags | uring_setup_cqsize  // Many multishot operations complete for one submission.
     let result = io_uring_queue_init_params(UInt32(entries), ring, &parameters)
     guard result == 0 else { throw Errno(-result) }
     return parameters

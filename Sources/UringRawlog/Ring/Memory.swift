@@ -7,8 +7,5 @@ func mapMemory(_ bytes: Int) -> UnsafeMutableRawPointer? {
   return memory == MAP_FAILED ? nil : memory
 }
 
-/// Makes the first page of some mapped memory one that nobody may touch; an overflow towards it ends the process.
-func guardFirstPage(of memory: UnsafeMutableRawPointer) { mprotect(memory, Int(getpagesize()), PROT_NONE) }
-
 /// Gives free memory of the heap back to the system (malloc_trim(3)).
 func releaseFreeMemory() { uring_release_free_memory() }

@@ -2,9 +2,7 @@ import CLibUring
 import Glibc
 
 /// open(2), which Swift cannot call with a mode: a descriptor, or -1 and errno.
-func openFile(_ path: String, flags: Int32, mode: UInt32 = 0) -> Int32 { uring_open(path, flags, mode) }
-
-func openFile(_ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32 { uring_open(path, flags, mode) }
+func openFile(_ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32 = 0) -> Int32 { uring_open(path, flags, mode) }
 
 /// A descriptor of a directory for opening files in it: -1 and errno when there is none.
 func openDirectoryPath(_ path: String) -> Int32 { uring_open_directory(path) }

@@ -101,14 +101,6 @@ struct Pipe: Equatable {
   var bytes: Int
 }
 
-/// One reading of both clocks.
-struct Instant: Equatable {
-  /// CLOCK_MONOTONIC, for everything that is measured.
-  var nanoseconds: UInt64
-  /// CLOCK_REALTIME, for stamps and names.
-  var epochMicroseconds: Int64
-}
-
 extension Ring where Self: ~Copyable {
   mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, token: Token) {
     receive(socket, multishot: multishot, bundle: bundle, isQuiet: false, token: token)

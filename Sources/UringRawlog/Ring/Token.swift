@@ -20,7 +20,10 @@ struct Token: Equatable {
     /// A poll for one direction of a session whose bytes are spliced.
     case pollIn
     case pollOut
-    /// A poll that tells of the collector's end.
+    /// Cutting a recording to its length.
+    case truncate
+    /// A session's connection to the collector, and a poll that tells of the collector's end.
+    case connectCollector
     case pollCollector
     /// Cancelling of a session's operations: its result is of no interest, its end is.
     case cancel

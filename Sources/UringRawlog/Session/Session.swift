@@ -104,7 +104,7 @@ struct Session {
     case connected
     /// The connection broke while bytes were being sent.
     case broken
-    /// All was sent, or given up: what is with the kernel is called back.
+    /// All was sent, or given up: what is with the kernel is called back, and nothing more is begun.
     case ending
   }
 
@@ -121,8 +121,13 @@ struct Session {
   var collecting: Collecting = .none
   /// A connection to the collector broke: it may lack what the kernel had taken already.
   var isCollectorLost = false
-  /// The session is over, and was not sent in time.
+  /// The session is over, and sends the rest; or it could not in time.
+  var isCollectorEnding = false
   var isCollectorGivenUp = false
+  /// The connection to the collector has taken bytes.
+  var hasCollectorBytes = false
+  /// Which of the collector's addresses it is, or was tried last.
+  var collectorTarget: UInt16 = 0
   var reason: Reason = .none
   var clientClose: Close = .cut
   var serverClose: Close = .cut
@@ -170,33 +175,12 @@ struct Session {
   /// When a session with a broken leg is ended at the latest, and when it is looked at next; 0 while both legs stand.
   var lingerEnd: UInt64 = 0
   var lingerCheck: UInt64 = 0
-  /// Until when the collector may take to be reached, or after the session's end to take the rest, and since when the
-  /// connection to it stands (monotonic nanoseconds); 0 while neither matters.
+  /// Until when the collector may take to be reached, or after the session's end to take the rest; 0 while neither
+  /// matters. Since when the connection to it stands, or is tried (monotonic nanoseconds).
   var collectorDeadline: UInt64 = 0
   var collectorSince: UInt64 = 0
   /// Staging memory of both files.
   var stagingBytes = 0
   /// Its place in the deadline heap; -1 when it has none.
   var heapPlace: Int32 = -1
-}
-
-/// `YYYYMMDD-HHMMSS`, as file names have it.
-struct LocalTimeText {
-  static let count = 15
-  private var text = InlineArray<16, UInt8>(repeating: UInt8(ascii: "0"))
-
-  init() {}
-
-  init(_ characters: UnsafeRawBufferPointer) {
-    for index in 0..<Self.count { text[index] = characters[index] }
-  }
-
-  func append(to bytes: inout Bytes) { append(0..<Self.count, to: &bytes) }
-
-  /// `YYYYMMDD`.
-  func appendDate(to bytes: inout Bytes) { append(0..<8, to: &bytes) }
-
-  private func append(_ range: Range<Int>, to bytes: inout Bytes) {
-    text.span.withUnsafeBytes { bytes.append(UnsafeRawBufferPointer(rebasing: $0[range])) }
-  }
 }

@@ -1,0 +1,1 @@
+../../UringRawlog/Loop/Clock.swift

@@ -1,0 +1,1 @@
+../../UringRawlog/Session/Direction.swift

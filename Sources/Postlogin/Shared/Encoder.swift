@@ -1,0 +1,1 @@
+../../UringRawlog/Recording/Encoder.swift

@@ -1,0 +1,1 @@
+../../UringRawlog/Text/Escaping.swift

@@ -1,0 +1,1 @@
+../../UringRawlog/Ring/Opening.swift

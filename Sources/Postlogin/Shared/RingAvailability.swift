@@ -1,0 +1,1 @@
+../../UringRawlog/Ring/RingAvailability.swift

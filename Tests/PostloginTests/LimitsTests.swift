@@ -1,0 +1,7 @@
+import Testing
+
+@testable import rawlog
+
+@Suite struct LimitsTests {
+  @Test func hangTogether() { Limits.checkRelations() }
+}

@@ -1,0 +1,1 @@
+../UringRawlogTests/SeededGenerator.swift

@@ -1,0 +1,85 @@
+import Testing
+
+@testable import UringRawlog
+
+/// Connections that are made up, with every secret known.
+@Suite struct DialoguePropertyTests {
+  @Test(arguments: MailProtocol.allCases)
+  func noSecretIsRecordedAndNothingElseIsMissing(_ mailProtocol: MailProtocol) throws {
+    for seed in 1...UInt64(1000) {
+      let made = MailGrammar(mailProtocol, seed: seed)
+      let outcome = made.conversation.scan()
+      let fault = firstDifference(outcome.client, made.recorded)
+      if let fault {
+        Issue.record(
+          "seed \(seed): \(fault)\n\(String(decoding: made.conversation.traffic(.client), as: UTF8.self))\n-- recorded\n\(outcome.clientText)"
+        )
+        return
+      }
+      try #require(outcome.server == made.conversation.traffic(.server), "seed \(seed)")
+      try #require(outcome.redactions == made.secrets.count, "seed \(seed)")
+      #expect(outcome.logins == made.logins, "seed \(seed)")
+
+      for token in made.tokens {
+        for hidden in [token] + Self.encodings(token) {
+          try #require(!outcome.clientText.contains(hidden), "seed \(seed): \(hidden)")
+        }
+      }
+      let again = outcome.pieces.scan(readsRecording: true)
+      try #require(firstDifference(again.client, outcome.client) == nil, "seed \(seed), redacted twice")
+      let put = Self.replaceMarks(outcome.client, made.secrets, isMark: made.recorded)
+      try #require(firstDifference(put, made.conversation.traffic(.client)) == nil, "seed \(seed)")
+    }
+  }
+
+  @Test(arguments: MailProtocol.allCases)
+  func theSplitDoesNotMatter(_ mailProtocol: MailProtocol) throws {
+    for seed in 1...UInt64(300) {
+      let made = MailGrammar(mailProtocol, seed: seed)
+      let whole = made.conversation.scan()
+      try #require(made.conversation.scan { _ in 1 } == whole, "seed \(seed), byte by byte")
+      for _ in 0..<3 {
+        var cuts = SeededGenerator(seed: seed &* 31)
+        let most = 1 + cuts.below(40)
+        try #require(made.conversation.scan { _ in 1 + cuts.below(most) } == whole, "seed \(seed), at most \(most)")
+      }
+    }
+  }
+
+  /// The middle of its base64 at each of the three alignments.
+  private static func encodings(_ text: String) -> [String] {
+    (0..<3).map { shift in
+      let encoded = base64([UInt8](repeating: 0, count: shift) + Array(text.utf8))
+      return String(encoded.dropFirst(shift == 0 ? 0 : 4).dropLast(4))
+    }
+  }
+
+  /// Puts the secrets back. A name may hold the mark too, so the places come from what was expected.
+  private static func replaceMarks(_ bytes: [UInt8], _ secrets: [[UInt8]], isMark expected: [UInt8]) -> [UInt8] {
+    var result: [UInt8] = []
+    var rest = secrets[...]
+    var place = 0
+    while place < bytes.count {
+      if bytes[place...].starts(with: MailConversation.mark), let secret = rest.first {
+        result += secret
+        rest = rest.dropFirst()
+        place += MailConversation.mark.count
+      } else {
+        result.append(bytes[place])
+        place += 1
+      }
+    }
+    return result
+  }
+}
+
+extension MailConversation.Outcome {
+  /// How logins ended, and whose they were.
+  fileprivate var logins: [String] {
+    events.filter { $0.hasPrefix("loginSucceeded") || $0.hasPrefix("loginFailed") }.map { event in
+      var words = event.split(separator: " ", omittingEmptySubsequences: false)
+      words.remove(at: 1)
+      return words.joined(separator: " ")
+    }
+  }
+}
