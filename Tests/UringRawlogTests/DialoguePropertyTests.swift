@@ -46,6 +46,71 @@ import Testing
     }
   }
 
+  /// How the server's side is out of step with the client's.
+  enum Disorder: String, CaseIterable, Sendable {
+    case serverIsSilent, serverIsEarly, serverIsLate, serverIsRefusing, serverIsSlow
+  }
+
+  /// Whatever the server says, and whenever: what is redacted of the rest may be too much, but never too little.
+  @Test(arguments: MailProtocol.allCases, Disorder.allCases)
+  func noSecretIsRecordedHoweverTheServerAnswers(_ mailProtocol: MailProtocol, _ disorder: Disorder) throws {
+    for seed in 1...UInt64(200) {
+      let made = MailGrammar(mailProtocol, seed: seed)
+      let outcome = Self.disorder(made.conversation, disorder, seed: seed).scan()
+      for token in made.tokens {
+        for hidden in [token] + Self.encodings(token) where outcome.clientText.contains(hidden) {
+          Issue.record("seed \(seed): \(hidden)\n\(outcome.clientText)")
+          return
+        }
+      }
+    }
+  }
+
+  private static func disorder(_ conversation: MailConversation, _ disorder: Disorder, seed: UInt64) -> MailConversation
+  {
+    let client = conversation.pieces.filter { $0.speaker == .client }
+    let server = conversation.pieces.filter { $0.speaker == .server }
+    var random = SeededGenerator(seed: seed)
+    var result = conversation
+    switch disorder {
+    case .serverIsSilent: result.pieces = client
+    case .serverIsEarly: result.pieces = server + client
+    case .serverIsLate: result.pieces = client + server
+    case .serverIsRefusing:
+      result.pieces = conversation.pieces.map { piece in
+        guard piece.speaker == .server else { return piece }
+        return MailConversation.Piece(speaker: .server, bytes: refused(piece.bytes, conversation.mailProtocol))
+      }
+    case .serverIsSlow:
+      result.pieces = []
+      var waiting: [MailConversation.Piece] = []
+      for piece in conversation.pieces {
+        if piece.speaker == .server {
+          waiting.append(piece)
+          continue
+        }
+        result.pieces.append(piece)
+        while random.once(in: 3), !waiting.isEmpty { result.pieces.append(waiting.removeFirst()) }
+      }
+      result.pieces += waiting
+    }
+    return result
+  }
+
+  /// Every line that goes on, agrees or accepts says no instead.
+  private static func refused(_ bytes: [UInt8], _ mailProtocol: MailProtocol) -> [UInt8] {
+    let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+    let changed = lines.map { line in
+      switch mailProtocol {
+      case .imap: line.replacing("+ ", with: "* BAD ").replacing(" OK", with: " NO")
+      case .pop3: line.replacing("+ ", with: "-ERR ").replacing("+OK", with: "-ERR")
+      case .smtp, .lmtp: line.replacing("334", with: "504").replacing("235", with: "535").replacing("354", with: "554")
+      case .sieve: line.replacing("OK", with: "NO")
+      }
+    }
+    return Array(changed.joined(separator: "\n").utf8)
+  }
+
   /// The middle of its base64 at each of the three alignments.
   private static func encodings(_ text: String) -> [String] {
     (0..<3).map { shift in

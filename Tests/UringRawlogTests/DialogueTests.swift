@@ -68,7 +68,7 @@ import Testing
   @Test(arguments: [
     "a LOGIN {5}\r\nalice {6}\r\n<redacted>\r\nb NOOP\r\n", "a LOGIN alice {600+}\r\n<redacted>\r\nb NOOP\r\n",
     "a LOGIN alice {10+}\r\n<redacted>\r\nb NOOP\r\n", "a LOGIN alice {3+}\r\n<redacted><redacted>\r\nb NOOP\r\n",
-    "a LOGIN alice \"<redacted>\" <redacted>\r\nb NOOP\r\n", "a NOOP {900+}\r\n<redacted> x\r\nb NOOP\r\n",
+    "a LOGIN alice \"<redacted>\" <redacted>\r\nb NOOP\r\n", "a NOOP {900+}\r\n<redacted> <redacted>\r\nb NOOP\r\n",
     "a AUTHENTICATE LOGIN <redacted>\r\n<redacted>\r\nb NOOP\r\n",
     "a AUTHENTICATE {5+}\r\nPLAIN {28+}\r\n<redacted>\r\nb NOOP\r\n",
   ])

@@ -195,6 +195,15 @@ private final class Following: @unchecked Sendable {
     #expect(lines(try following.end().text) == ["== 20260131-091500.1.2", "in  : number 2", "in  : and this"])
   }
 
+  @Test func oneThatHasEnded() throws {
+    try directory.write("a.in", "one\r\n")
+    try directory.write("sessions.jsonl", IndexSample.start("a") + IndexSample.end("a", in: (5, 5, 5)))
+    let following = try Following(directory.path + "/a")
+    try following.wait(for: "in  : one\n")
+    let ended = try following.end()
+    #expect(ended.text.contains("recording complete") && ended.status == .ok)
+  }
+
   @Test func thoseThatWereSilentForLongestAreGivenUp() throws {
     var state = FollowState(try DirectoryWatch())
     func session(_ number: Int) -> FollowedSession {

@@ -91,7 +91,7 @@ struct MailGrammar {
 
   private mutating func nextTag() -> String {
     tag += 1
-    return pick(["a\(tag)", "\(tag)", "tag.\(tag)", "LOGIN\(tag)", "[%(\(tag)"])
+    return pick(["a\(tag)", "\(tag)", "tag.\(tag)", "LOGIN\(tag)", "[\(tag)"])
   }
 
   /// - Parameter isText: it goes to the end of a line, or into a string: no line ends, at least one byte.
@@ -101,7 +101,7 @@ struct MailGrammar {
     if isAtom { return Array((token + pick(["", "+", "!x", "{5+}z", "*", "=", "."])).utf8) }
     let before = pick(["", "", " ", "*", "=", "\"", "\\", "{6+}", "<redacted>", "b LOGIN x y ", "\u{E4}\0", "PASS "])
     let behind = pick(["", "", " ", "\"", "\\", "{6", "<redacted>", " x", "\u{1}", "\t"])
-    let breaks = isText ? "" : pick(["", "\r\n", "\n.\r\n", "\r", "a1 LOGIN b c\r\n"])
+    let breaks = isText ? "" : pick(["", "\r\n", "\n.\r\n", "\r", "\r\na1 LOGIN b c\r\n"])
     return Array((before + token + breaks + behind).utf8)
   }
 

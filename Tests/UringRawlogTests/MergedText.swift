@@ -13,6 +13,19 @@ enum MergedText {
   /// `1700000000.000000`, a space, the letter, the kind, and a space.
   static let headerBytes = 21
 
+  /// Whether bytes are the beginning of a line, as far as they go.
+  static func isHeader(_ bytes: ArraySlice<UInt8>) -> Bool {
+    let pattern = Array("0000000000.000000 I: ".utf8)
+    return zip(bytes, pattern).allSatisfy { byte, expected in
+      switch expected {
+      case UInt8(ascii: "0"): (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+      case UInt8(ascii: "I"): byte == UInt8(ascii: "I") || byte == UInt8(ascii: "O")
+      case UInt8(ascii: ":"): [UInt8(ascii: ":"), UInt8(ascii: ">"), UInt8(ascii: "!")].contains(byte)
+      default: byte == expected
+      }
+    }
+  }
+
   /// The lines of a file that may end anywhere; a header that is cut off is no line.
   static func lines(_ file: [UInt8]) -> [Line] {
     var lines: [Line] = []
@@ -27,6 +40,7 @@ enum MergedText {
       var text = line.dropFirst(headerBytes)
       var gap: (Int, Int)?
       if kind == UInt8(ascii: "!") {
+        guard end != nil else { continue }
         // BYTES bytes missing at OFFSET
         let words = String(decoding: text, as: UTF8.self).split(whereSeparator: \.isWhitespace)
         gap = (Int(words.last ?? "") ?? -1, Int(words.first ?? "") ?? -1)

@@ -10,8 +10,11 @@ struct Scenario {
 
   private static let shortIdleNanoseconds: UInt64 = 2_000_000_000
   private(set) var turns = 0
-  private let world: SimulatedWorld
-  private let configuration: RelayConfiguration
+  let world: SimulatedWorld
+  let configuration: RelayConfiguration
+  private let collectorAddresses: Int
+  /// The slot and generation of each client's session, by the client's number.
+  private(set) var slots: [Int: UInt64] = [:]
   private let maxSessions: Int
   private var clients: [SimulatedWorld.Peer] = []
   /// The server's side of each client's session, by the client's number.
@@ -65,7 +68,13 @@ struct Scenario {
       configuration.layout = .merged
       configuration.boundaries = false
       world.mayOverwrite = true
+      if layouts.once(in: 3) { configuration.collector = try! Address(connecting: "127.0.0.1:9000") }
     }
+    world.faults.collectorSilent = [0, 0, 2].randomElement(using: &layouts)!
+    world.faults.collectorRefused = [0, 0, 2, 10].randomElement(using: &layouts)!
+    world.faults.collectorStalls = [0, 0, 1, 3].randomElement(using: &layouts)!
+    world.faults.collectorShuts = [0, 0, 1, 3].randomElement(using: &layouts)!
+    collectorAddresses = 1 + layouts.below(2)
     let isLongLined = layouts.once(in: 2)
     maxSessions = random.once(in: 3) ? 1 + random.below(4) : 3 * Limits.backlog
 
@@ -97,16 +106,20 @@ struct Scenario {
     }
     let serverSeed = random.next()
     var serverRandom = SeededGenerator(seed: serverSeed)
-    dialogues = ScenarioDialogues(seed: seed, clients: clients, &configuration, world)
+    // The collector's stream has oracles of its own.
+    dialogues =
+      configuration.collector == nil ? ScenarioDialogues(seed: seed, clients: clients, &configuration, world) : nil
     self.configuration = configuration
     let isTaught = dialogues != nil
     world.makeServer = {
       let server = Self.peer(&serverRandom)
-      if isLongLined { server.script = Self.longLines(server.script) }
-      guard isTaught else { return server }
-      // Whose server it is, and so what it has to say, is known when it is linked.
-      server.script = []
-      server.waitsForEnd = true
+      if isTaught {
+        // Whose server it is, and so what it has to say, is known when it is linked.
+        server.script = []
+        server.waitsForEnd = true
+      } else if isLongLined {
+        server.script = Self.longLines(server.script)
+      }
       return server
     }
   }
@@ -139,8 +152,10 @@ struct Scenario {
   mutating func run() {
     let listener = Listener(descriptor: 3, given: ":143", bound: "[::]:143", path: "", pathIdentity: nil, port: 143)
     let environment = RelayLoop<SimulatedRing>.Environment(
-      listeners: [listener], targets: [SocketAddress()], directory: configuration.directory.hasVariables ? -1 : 5,
-      index: 4, processID: 77,
+      listeners: [listener], targets: [SocketAddress()],
+      collectors: Array(repeating: SocketAddress(), count: configuration.collector == nil ? 0 : collectorAddresses),
+      directory: configuration.collector != nil || configuration.directory.hasVariables ? -1 : 5, index: 4,
+      processID: 77,
       maxSessions: maxSessions, maxSlots: maxSessions * 2, maxPipes: maxPipes,
       leastPipeBytes: world.faults.pipeRefused > 0 ? 17 : 1, splicing: splicing)
     do {
@@ -194,6 +209,10 @@ struct Scenario {
   private mutating func fail(_ text: String) { failures.append(text) }
 
   private mutating func link(_ sessions: borrowing SessionTable) {
+    for slot in 0..<sessions.usedSlots where sessions[slot].phase != .free {
+      guard let client = world.peer(sessions[slot].clientSocket) else { continue }
+      slots[client.number] = UInt64(slot) << 32 | UInt64(sessions.generation(slot))
+    }
     for slot in 0..<sessions.usedSlots where sessions[slot].phase != .free && sessions[slot].serverSocket >= 0 {
       guard let client = world.peer(sessions[slot].clientSocket), let server = world.peer(sessions[slot].serverSocket)
       else { continue }
@@ -226,7 +245,7 @@ struct Scenario {
 
   // MARK: Oracles
 
-  private struct End {
+  struct End {
     var fields: [String: Any]
     func number(_ name: String) -> Int { fields[name] as? Int ?? -1 }
     func text(_ name: String) -> String { fields[name] as? String ?? "" }
@@ -311,6 +330,10 @@ struct Scenario {
     func complain(_ text: String) { failures.append("client \(client.number), \(name), \(recording): \(text)") }
     let recorded = end.number("\(name)_recorded")
     let taken = end.number("\(name)_bytes")
+    if configuration.collector != nil, configuration.isRecorded(PeerAddress(ipv4: client.address, port: 0)) {
+      for fault in faultsOfCollected(client, direction, script, end) { complain(fault) }
+      return
+    }
     let isMerged = configuration.layout == .merged
     let file = file("\(end.text("id")).\(isMerged ? "rawlog" : name)")
     let written = isMerged ? end.number("in_file") + end.number("out_file") : end.number("\(name)_file")

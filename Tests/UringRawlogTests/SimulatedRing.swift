@@ -22,7 +22,7 @@ struct SimulatedRing: Ring, ~Copyable {
     submit(.accept(multishot: multishot), listener, token)
   }
   mutating func connect(_ socket: Int32, to address: UnsafePointer<SocketAddress>, token: Token) {
-    submit(.connect, socket, token)
+    submit(token.kind == .connectCollector ? .connectCollector : .connect, socket, token)
   }
   mutating func receive(_ socket: Int32, multishot: Bool, bundle: Bool, isQuiet: Bool, token: Token) {
     submit(.receive(multishot: multishot, bundle: bundle), socket, token)

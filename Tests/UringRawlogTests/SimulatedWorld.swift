@@ -12,6 +12,10 @@ final class SimulatedWorld {
     var acceptError = 0
     var connectRefused = 0
     var connectSilent = 0
+    var collectorSilent = 0
+    var collectorRefused = 0
+    var collectorStalls = 0
+    var collectorShuts = 0
     var openError = 0
     var nameTaken = 0
     var writeError = 0
@@ -116,6 +120,7 @@ final class SimulatedWorld {
     enum Kind {
       case accept(multishot: Bool)
       case connect
+      case connectCollector
       case receive(multishot: Bool, bundle: Bool)
       case send([UnsafeRawBufferPointer])
       case write([UnsafeRawBufferPointer], offset: Int64)
@@ -374,6 +379,7 @@ final class SimulatedWorld {
     switch operation.kind {
     case .accept(let multishot): return workAccept(operation, multishot: multishot)
     case .connect: return workConnect(operation)
+    case .connectCollector: return workConnectCollector(operation)
     case .receive(let multishot, let bundle):
       return workReceive(operation, multishot: multishot, bundle: bundle)
     case .send(let pieces): return workSend(operation, pieces)
@@ -399,6 +405,11 @@ final class SimulatedWorld {
       return true
     }
     let peer = connection.peer
+    if operation.token.kind == .pollCollector {
+      guard peer.hasReset || peer.hasEnded && events != 0 else { return false }
+      complete(operation.token, peer.hasReset ? Int32(POLLERR | POLLHUP) : Int32(events))
+      return true
+    }
     let isReadable = !connection.incoming.isEmpty || peer.hasEnded
     let isReady =
       peer.hasReset || events & UInt32(POLLIN) != 0 && isReadable
@@ -513,6 +524,26 @@ final class SimulatedWorld {
   }
 
   private(set) var servers: [Peer] = []
+
+  /// A collector that is absent, silent, slow, never reads, reads little and breaks, or ends its own side at once.
+  private func workConnectCollector(_ operation: Operation) -> Bool {
+    if random.once(in: faults.collectorSilent) { return false }
+    if random.once(in: faults.collectorRefused) {
+      complete(operation.token, [-ECONNREFUSED, -EHOSTUNREACH].randomElement(using: &random)!)
+      return true
+    }
+    let peer = Peer(script: [])
+    peer.waitsForEnd = true
+    if random.once(in: faults.collectorStalls) { peer.stalledUntil = .max }
+    if random.once(in: faults.collectorShuts) { peer.hasEnded = true }
+    descriptors[operation.descriptor] = .connection(Connection(peer, window: 1))
+    collected[operation.token.rawValue & 0xFF_FFFF_FFFF_FFFF, default: []].append(peer)
+    complete(operation.token, 0)
+    return true
+  }
+
+  /// What the collector got: its side of each connection, by the slot and generation of the session.
+  private(set) var collected: [UInt64: [Peer]] = [:]
 
   private func workReceive(_ operation: Operation, multishot: Bool, bundle: Bool) -> Bool {
     guard case .connection(let connection)? = descriptors[operation.descriptor] else {
@@ -661,7 +692,7 @@ extension SimulatedWorld.Operation {
   var isCancel: Bool {
     switch kind {
     case .cancel, .cancelAll, .close: true
-    case .accept, .connect, .receive, .send, .write, .open, .unlink, .truncate, .poll: false
+    case .accept, .connect, .connectCollector, .receive, .send, .write, .open, .unlink, .truncate, .poll: false
     }
   }
 }

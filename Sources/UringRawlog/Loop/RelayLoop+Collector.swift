@@ -192,14 +192,25 @@ extension RelayLoop where R: ~Copyable {
         if collector.isReachable, !isCollectorYoung(slot) { collector.failures = 0 }
         return
       }
-      if result < 0, Errno(-result).isRetry { return }
-      collectorLost(slot, Errno(result < 0 ? -result : ECONNRESET))
+      let error = Errno(result < 0 ? -result : ECONNRESET)
+      switch error.code {
+      case EINTR, EAGAIN: break
+      case ENOBUFS, ENOMEM: restCollector(slot)
+      default: collectorLost(slot, error)
+      }
     case .broken:
       collectorLost(slot, Errno(ECONNRESET))
     case .ending, .none, .waiting, .connecting:
       // It was called back: what is not sent by now is listed as lost.
       break
     }
+  }
+
+  /// The kernel had no memory for a send: the next flush tries again.
+  private mutating func restCollector(_ slot: Int) {
+    let file = FlowIndex(slot, .in)
+    sessions[file: file].mustFlush = false
+    markDirty(file)
   }
 
   /// The connection is gone. What the collector may lack of a line is sent again over the next one.

@@ -53,8 +53,8 @@ struct Credential {
   var namesUser = false
   var header = LiteralHeader()
   var literalLeft: UInt64 = 0
-  /// In a recording: bytes of the literal, if all of them are those of `<redacted>`.
-  var markMatched: UInt8 = 0
+  /// As many of its first bytes are those of `<redacted>`.
+  private(set) var markMatched: UInt8 = 0
 
   /// A user name that is not known to be one yet is withheld up to here. A CR may come behind it.
   static let mostWithheld = LoginMemory.withheldBytes - 1
@@ -70,7 +70,24 @@ struct Credential {
   @inline(__always)
   mutating func take(_ byte: UInt8) {
     isLone = count == 0 && isException(byte)
+    if continuesMark(byte) { markMatched += 1 }
     count = min(count, 254) + 1
+  }
+
+  mutating func startCounting() {
+    count = 0
+    markMatched = 0
+  }
+
+  /// All of it, so far, is the mark that stands for a credential in a recording.
+  @inline(__always)
+  var isMark: Bool { markMatched == count && Int(count) == DialogueStep.mark.utf8CodeUnitCount }
+
+  /// With this byte, what there is of it is still the beginning of the mark.
+  @inline(__always)
+  func continuesMark(_ byte: UInt8) -> Bool {
+    markMatched == count && Int(count) < DialogueStep.mark.utf8CodeUnitCount
+      && byte == DialogueStep.mark.utf8Start[Int(count)]
   }
 
   /// What is no response when nothing follows: `*` cancels, and `=` is an empty initial response (RFC 4954 section 4).

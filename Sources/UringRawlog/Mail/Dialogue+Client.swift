@@ -54,12 +54,17 @@ extension Dialogue {
     word = Word()
     tail = LineTail()
     hasArguments = false
-    if exchange.owesResponse { return beginResponse() }
+    // Behind DATA it thinks that it is in a message.
+    if exchange.owesResponse, !isDataAwaited { return beginResponse() }
     isHeld = exchange.isActive || isDoubtful
     isTagCredential = false
+    isOddTag = false
     tagHash = TaggedCommands.emptyHash
     client = firstWord
   }
+
+  /// A client that did not wait may be in the middle of a message.
+  private var isDataAwaited: Bool { answers.number { $0 == .data } > 0 }
 
   /// The type of a TLS record (RFC 8446 section 5.1).
   private static let handshake: UInt8 = 0x16
@@ -202,7 +207,10 @@ extension Dialogue {
       if endsWord {
         endTag()
       } else if !byte.isBlank {
-        if client == .tag { tagHash = TaggedCommands.hash(tagHash, byte) }
+        if client == .tag {
+          tagHash = TaggedCommands.hash(tagHash, byte)
+          if !Self.mayBeInTag(byte) { isOddTag = true }
+        }
         word.append(byte)
       }
       tail.take(byte)
@@ -213,6 +221,16 @@ extension Dialogue {
     return step
   }
 
+  /// RFC 9051 section 9. Clients use others, but in doubt they are not believed.
+  private static func mayBeInTag(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 0...0x20, 0x7F...0xFF, .quote, .backslash, .brace, UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "%"),
+      UInt8(ascii: "*"), UInt8(ascii: "+"):
+      false
+    default: true
+    }
+  }
+
   mutating func withhold(_ byte: UInt8, _ reader: SpanReader) {
     reader.memory.pointee.withheld[Int(withheldCount)] = byte
     withheldCount += 1
@@ -221,8 +239,12 @@ extension Dialogue {
   /// What is withheld is the name of a command, with its tag, an empty line, or something secret.
   private mutating func decideHeld(isWhole: Bool, endsLine: Bool) -> DialogueStep {
     isHeld = false
-    if isWhole, client == .command, Command.isKnown(word, mailProtocol) {
+    if isWhole, client == .command, !isOddTag, Command.isKnown(word, mailProtocol) {
       isDoubtful = false
+      return release()
+    }
+    if endsLine, word == ".", withheldCount == 1, isDataAwaited {
+      // The end of a message that nobody has asked for yet.
       return release()
     }
     if endsLine, client == firstWord, word.isEmpty {

@@ -28,6 +28,9 @@ extension Dialogue {
     isLiteralDoubted = false
     beginCredential(.literal, role: .excess)
     credential.literalLeft = literalLeft
+    credential.index = 2
+    // It was read to its end, or somewhere in the middle of a line.
+    credential.isMalformed = true
   }
 
   /// What the argument is that begins.
@@ -54,7 +57,7 @@ extension Dialogue {
   /// The argument's first byte is next.
   private mutating func beginValue() {
     credential.role = nextRole
-    credential.count = 0
+    credential.startCounting()
     credential.isMarked = false
     credential.isLone = false
     credential.isInitial = command == .authenticate
@@ -155,12 +158,9 @@ extension Dialogue {
       guard header.phase == .none || byte == .brace && withheldCount > 0 else { return false }
       return endHeader(reader)
     case .literal:
-      guard credential.literalLeft == 0, !continuesMark(byte) else { return false }
+      let isMarkGoingOn = readsRecording && credential.count > 0 && credential.continuesMark(byte)
+      guard credential.literalLeft == 0, !isMarkGoingOn else { return false }
       credential.phase = .afterString
-      if command != .login, command != .authenticate, command != .response {
-        client = .rest
-        tail = LineTail()
-      }
       return true
     case .afterString, .lineEnd:
       guard !byte.isBlank || credential.phase == .lineEnd, !byte.endsLine else { return false }
@@ -186,7 +186,7 @@ extension Dialogue {
     credential.role = .excess
     credential.isMarked = false
     credential.isMalformed = true
-    credential.count = 0
+    credential.startCounting()
   }
 
   // MARK: Withheld bytes
@@ -255,7 +255,7 @@ extension Dialogue {
     case .header: return advanceInHeader(byte, reader)
     case .literal:
       feed(byte, reader)
-      advanceInLiteral(byte)
+      advanceInLiteral()
     case .afterString:
       closeValue(isWhole: true)
       credential.phase = byte == .carriageReturn ? .lineEnd : .gap
@@ -331,23 +331,14 @@ extension Dialogue {
     }
     credential.phase = .literal
     credential.literalLeft = header.count
-    isLiteralAwaited = !header.isNonSynchronizing
+    if !header.isNonSynchronizing { awaitLiteral() }
     return .none
   }
 
   /// The literal of a recording may have been redacted: then the mark is all of it.
-  @inline(__always)
-  private func continuesMark(_ byte: UInt8) -> Bool {
-    let matched = Int(credential.markMatched)
-    guard readsRecording, matched > 0, matched < DialogueStep.mark.utf8CodeUnitCount else { return false }
-    return byte == DialogueStep.mark.utf8Start[matched]
-  }
-
-  private mutating func advanceInLiteral(_ byte: UInt8) {
-    let begins = credential.count == 1 && byte == DialogueStep.mark.utf8Start[0]
-    credential.markMatched = begins ? 1 : continuesMark(byte) ? credential.markMatched + 1 : 0
+  private mutating func advanceInLiteral() {
     if credential.literalLeft > 0 { credential.literalLeft -= 1 }
-    if readsRecording, Int(credential.markMatched) == DialogueStep.mark.utf8CodeUnitCount { credential.literalLeft = 0 }
+    if readsRecording, credential.isMark { credential.literalLeft = 0 }
   }
 
   /// A byte of the argument, for who reads it.

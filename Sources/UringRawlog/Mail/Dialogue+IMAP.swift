@@ -68,14 +68,7 @@ extension Dialogue {
     switch line.kind {
     case .none: return .none
     case .challenge:
-      if idlesAwaited > 0 {
-        idlesAwaited -= 1
-      } else if isLiteralAwaited {
-        isLiteralAwaited = false
-        isLiteralDoubted = false
-      } else {
-        challenged()
-      }
+      continued()
       return .none
     case .untagged:
       if line.status == .preauthenticated, !isGreeted {
@@ -96,9 +89,27 @@ extension Dialogue {
     }
   }
 
+  /// A plus is for what was sent first of those things that wait for one, and a literal is the last of them.
+  private mutating func continued() {
+    if exchange.isActive {
+      exchange.challenged()
+    } else if idlesAwaited > 0 {
+      idlesAwaited -= 1
+    } else if literalsAwaited > 0 {
+      literalsAwaited -= 1
+      guard literalsAwaited == 0 else { return }
+      isLiteralAwaited = false
+      // Who does not wait may have sent commands that were taken for something else; then the plus may be for them.
+      if !isUncertain { isLiteralDoubted = false }
+    } else {
+      challenged()
+    }
+  }
+
   private mutating func answeredTag() -> DialogueStep.Event {
     let wasUncertain = tagged.isUncertain
     guard let answered = tagged.remove(line.hash) else { return .none }
+    if tagged.isEmpty { literalsAwaited = 0 }
     if answered.isLast, hasUnfinishedCommand {
       hasUnfinishedCommand = false
       if isLiteralAwaited { refuseLiteral() }

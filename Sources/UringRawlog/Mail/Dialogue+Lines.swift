@@ -33,10 +33,16 @@ extension Dialogue {
       return false
     }
     literalLeft = header.count
-    client = header.count > 0 ? .literal : .rest
-    isLiteralAwaited = !header.isNonSynchronizing
+    client = .literal
+    if !header.isNonSynchronizing { awaitLiteral() }
     isLiteralDoubted = mailProtocol == .imap && !isLoggedIn && command != .append
     return true
+  }
+
+  /// The server must allow the literal.
+  mutating func awaitLiteral() {
+    isLiteralAwaited = true
+    literalsAwaited &+= 1
   }
 
   /// Lines behind a CR alone have one answer together, as the server sees only one.
@@ -134,10 +140,14 @@ extension Dialogue {
       answers.push(.login)
       return namedEvent
     case .response:
+      // That was no response: the client may think that it is somewhere else.
+      if base64.isBroken, !credential.isLone, !(readsRecording && credential.isMark) { isDoubtful = true }
       let isFirst = exchange.responses == 0
       exchange.responded(isCancel: credential.isLone)
+      if exchange.isImpatient { isUncertain = true }
       return isFirst ? namedEvent : .none
     case .none:
+      isUncertain = true
       if exchange.isActive {
         exchange.responded(isCancel: credential.isLone)
       } else if mailProtocol != .imap {
@@ -148,6 +158,7 @@ extension Dialogue {
     case .startTLS, .compress, .unauthenticate, .idle, .append, .multiLine, .listing, .capabilities, .hello, .mail,
       .recipient,
       .data, .chunk, .reset, .dot:
+      hasUnfinishedCommand = false
       return .none
     }
   }

@@ -108,12 +108,15 @@ extension Dialogue {
   /// The message begins, or began already: what an impatient client sent behind DATA was no command.
   private mutating func acceptData() {
     guard takeAnswer(for: { $0 == .data }) != nil else { return }
-    if !answers.isEmpty, answers.number(of: { $0.isLogin }) > 0 {
-      attempts.removeAll()
-      exchange.end()
+    let logins = answers.number { $0.isLogin }
+    if answers.skip(to: { $0 == .dataEnd }) {
+      // Its end came too. What looked like logins in it were none; those behind it are.
+      for _ in 0..<logins - answers.number(of: { $0.isLogin }) { _ = attempts.end(at: 0) }
+      return
     }
-    if answers.skip(to: { $0 == .dataEnd }) { return }
     answers.removeAll()
+    attempts.removeAll()
+    exchange.end()
     isDoubtful = false
     if client == .lineStart {
       client = .data

@@ -63,6 +63,8 @@ struct Dialogue {
   var hasArguments = false
   /// IMAP: the tag is the name of a command that holds a password. Somebody may have forgotten the tag.
   var isTagCredential = false
+  /// IMAP: the tag of a line in doubt has bytes that no tag may have.
+  var isOddTag = false
   /// IMAP: the last of `tagged` is the command that is being sent.
   var hasUnfinishedCommand = false
   /// IMAP: a literal was announced, and neither it nor the server's permission has come.
@@ -119,6 +121,8 @@ struct Dialogue {
   var isGreeted = false
   /// IMAP: IDLE commands that were not answered by `+` yet.
   var idlesAwaited: UInt16 = 0
+  /// The same for literals, also those that were sent without waiting.
+  var literalsAwaited: UInt16 = 0
   var tagged = TaggedCommands()
   var answers = AnswerQueue()
   /// What the server offers that cannot work where TLS is terminated; known until somebody logs in.

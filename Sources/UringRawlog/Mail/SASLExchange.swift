@@ -29,6 +29,9 @@ struct SASLExchange {
   /// sends without waiting.
   var owesResponse: Bool { isActive && mayOwe && (wantsMore || challenges > lines) }
 
+  /// The client does not wait for challenges.
+  var isImpatient: Bool { lines > challenges }
+
   /// Responses may still be on their way from a client that did not wait for the server, even when it is over.
   var mayLeaveResponses: Bool { mayOwe && wantsMore }
 

@@ -22,6 +22,8 @@ struct TaggedCommands {
   /// There are commands under way whose tags are forgotten: an answer might be theirs.
   var isUncertain: Bool { untracked > 0 }
 
+  var isEmpty: Bool { count == 0 }
+
   static let emptyHash: UInt32 = 0x811C_9DC5
 
   /// FNV-1a.

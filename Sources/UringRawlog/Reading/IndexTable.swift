@@ -61,6 +61,13 @@ final class IndexTable {
     return records
   }
 
+  func hasEnded(_ id: String) -> Bool { sessions[id].map { $0.end != .max } ?? false }
+
+  /// Forgets sessions that have ended, for who reads on and on.
+  func forgetEnded() {
+    sessions = sessions.filter { $0.value.end == .max }
+  }
+
   /// - Returns: whether there was such a record before. The later one counts.
   private func enter(_ record: SessionRecord) -> Bool {
     var places = sessions[record.id] ?? Places()

@@ -44,6 +44,7 @@ public enum Show {
     do {
       if configuration.follows {
         try run.follow(output: output, stop: stop)
+        return .ok
       } else {
         try run.show()
       }

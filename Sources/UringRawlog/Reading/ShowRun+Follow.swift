@@ -22,6 +22,7 @@ extension ShowRun {
     }
     try state.table?.read(only: onlyID)
     try showExisting(&state)
+    state.table?.forgetEnded()
     while true {
       try transcript.output.flush()
       var ready = [
@@ -71,7 +72,7 @@ extension ShowRun {
   private mutating func showExisting(_ state: inout FollowState) throws {
     switch target {
     case .recording(let files):
-      for files in files.layouts { try begin(files, title: files.id, &state) }
+      for files in files.layouts { try showOrFollow(files, title: files.id, &state) }
     case .directory(let path):
       let listing = try RecordingListing(path)
       for problem in listing.problems { complain(StartError(.noInput, problem)) }
@@ -81,14 +82,17 @@ extension ShowRun {
       for entry in try SessionChoice(listing, state.table).chosen(configuration.session) {
         let title = listing.title(entry)
         if configuration.session != nil { state.onlyTitle = title }
-        for files in listing.files(entry).layouts {
-          if state.table?.sessions[files.id]?.end ?? .max != .max {
-            try show(files, title: title, state.table)
-          } else {
-            try begin(files, title: title, &state)
-          }
-        }
+        for files in listing.files(entry).layouts { try showOrFollow(files, title: title, &state) }
       }
+    }
+  }
+
+  /// One that has ended is shown as ever, and does not grow any more.
+  private mutating func showOrFollow(_ files: RecordingFiles, title: String, _ state: inout FollowState) throws {
+    if state.table?.hasEnded(files.id) == true {
+      try show(files, title: title, state.table)
+    } else {
+      try begin(files, title: title, &state)
     }
   }
 
@@ -122,7 +126,7 @@ extension ShowRun {
       case .overflow:
         for session in state.sessions.values { state.note(session) }
         state.hasNewLines = true
-        try addDirectory("", &state)
+        try lookAgain(&state)
       }
     }
   }
@@ -139,9 +143,6 @@ extension ShowRun {
     }
     let title = directory.below + recording.stem
     guard state.isWanted(title, target), RecordingName.Parts(recording.stem) != nil else { return }
-    // One whose end was told of earlier has been shown.
-    let hasEnded = state.table?.sessions[recording.stem]?.end ?? .max != .max
-    guard !hasEnded || state.justTold.contains(recording.stem) else { return }
     let files = RecordingFiles(
       path: directory.prefix + recording.stem, id: recording.stem, kinds: RecordingFiles.Kinds(recording.kind))
     let session = FollowedSession(files, title: title, records: IndexTable.Records())
@@ -158,8 +159,20 @@ extension ShowRun {
     )
   }
 
+  /// Too much has happened to be told: all is listed anew. What has ended, and whose end was not told of just now, was
+  /// shown.
+  private mutating func lookAgain(_ state: inout FollowState) throws {
+    var ended: IndexTable?
+    if let reader = try IndexReader.open(directory: indexDirectory) { ended = IndexTable(reader) }
+    try ended?.read()
+    let justTold = state.justTold
+    try addDirectory("", &state) { ended?.hasEnded($0) != true || justTold.contains($0) }
+  }
+
   /// A directory has come, with all that is in it.
-  private mutating func addDirectory(_ below: String, _ state: inout FollowState) throws {
+  private mutating func addDirectory(
+    _ below: String, _ state: inout FollowState, where isNew: (String) -> Bool = { _ in true }
+  ) throws {
     guard case .directory(let root) = target else { return }
     let path = below.isEmpty ? root : String(RecordingListing.path(below, below: root).dropLast())
     guard let listing = try? RecordingListing(path) else { return }
@@ -168,7 +181,7 @@ extension ShowRun {
       let prefix = listing.path(directory)
       watches.append(try state.watchDirectory(prefix, prefix: prefix, below: below + directory))
     }
-    for entry in listing.entries {
+    for entry in listing.entries where isNew(entry.stem) {
       for kind in RecordingName.Kind.allCases where entry.kinds.contains(RecordingFiles.Kinds(kind)) {
         try add(entry.stem + kind.suffix, watches[Int(entry.directory)], &state)
       }
@@ -189,9 +202,10 @@ extension ShowRun {
     if state.hasNewIndex {
       state.hasNewIndex = false
       state.table = nil
-      if let reader = try IndexReader.open(directory: indexDirectory) { state.table = IndexTable(reader) }
+      state.table = try index()
       try read(state.table)
     }
+    if !records.isEmpty { state.table?.forgetEnded() }
     state.justTold = Set(records.map(\.id))
     return records
   }
