@@ -108,7 +108,11 @@ extension Dialogue {
 
   private mutating func answeredTag() -> DialogueStep.Event {
     let wasUncertain = tagged.isUncertain
-    guard let answered = tagged.remove(line.hash) else { return .none }
+    guard let answered = tagged.remove(line.hash) else {
+      // Dovecot's recordings begin with the answer to the login.
+      if readsRecording, !isGreeted, line.status == .ok { isLoggedIn = true }
+      return .none
+    }
     if tagged.isEmpty { literalsAwaited = 0 }
     if answered.isLast, hasUnfinishedCommand {
       hasUnfinishedCommand = false
