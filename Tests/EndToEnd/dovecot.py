@@ -1,5 +1,6 @@
 """Debian's Dovecot for a test: its own directory, its own configuration, free ports, ended by pid."""
 
+import base64
 import contextlib
 import grp
 import os
@@ -53,18 +54,22 @@ class Dovecot:
 
     With `postlogin`, a command, the processes of imap, pop3 and submission are started through it, as
     `executable = script-login -d COMMAND` has it; this needs root. With `tls` the same protocols also listen with TLS, on
-    `tls_ports`, and offer STARTTLS; the certificate is `certificate`.
+    `tls_ports`, and offer STARTTLS; the certificate is `certificate`. `users` are more users and their passwords;
+    `mechanisms` are those of SASL, and `apop`. The protocol `sieve` needs dovecot-managesieved.
     """
 
     user = "alice"
     password = "wonder-land"
 
-    def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False, postlogin=None, tls=False):
+    def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False, postlogin=None, tls=False,
+                 mechanisms=("plain", "login"), users=None):
         self.protocols = tuple(protocols)
         self._relay_port = relay_port
         self._rawlog = ("imap",) if rawlog is True else tuple(rawlog or ())
         self._postlogin = postlogin
         self._tls = tls
+        self._mechanisms = tuple(mechanisms)
+        self._users = {self.user: self.password, **(users or {})}
         self.tls_ports = {}
         self.process = None
         self.ports = {}
@@ -157,14 +162,16 @@ class Dovecot:
         os.chmod(self.directory, 0o711)
         if self._tls:
             self._make_certificate()
-        for name in ("home", "rawlog", f"home/{self.user}"):
+        for name in ("home", "rawlog", *(f"home/{user}" for user in self._users)):
             path = os.path.join(self.directory, name)
             os.mkdir(path, 0o700)
             if os.geteuid() == 0:
                 os.chown(path, uid, gid)
         users = os.path.join(self.directory, "users")
         with open(users, "w", encoding="ascii") as file:
-            file.write(f"{self.user}:{{PLAIN}}{self.password}:{uid}:{gid}::{self.directory}/home/{self.user}::\n")
+            for user, password in self._users.items():
+                encoded = base64.b64encode(password.encode()).decode()
+                file.write(f"{user}:{{PLAIN.b64}}{encoded}:{uid}:{gid}::{self.directory}/home/{user}::\n")
         os.chmod(users, 0o644)
 
     def _make_certificate(self):
@@ -185,7 +192,7 @@ class Dovecot:
     def _listener_lines(self, protocol, many_clients):
         """A login service: one process for all clients is quicker than one for each."""
         tls = f"port = {self.tls_ports[protocol]}\n    ssl = yes" if self._tls else "port = 0"
-        return (f"service {protocol}-login {{\n  {many_clients}\n"
+        return (f"service {_login_service(protocol)} {{\n  {many_clients}\n"
                 f"  inet_listener {protocol} {{\n    port = {self.ports[protocol]}\n  }}\n"
                 f"  inet_listener {protocol}s {{\n    {tls}\n  }}\n}}")
 
@@ -233,7 +240,7 @@ class Dovecot:
             "listen = 127.0.0.1",
             f"protocols = {' '.join(self.protocols)}",
             *self._tls_lines(),
-            "auth_mechanisms = plain login",
+            f"auth_mechanisms = {' '.join(self._mechanisms)}",
             "auth_failure_delay = 0",
             f"first_valid_uid = {uid}",
             f"first_valid_gid = {gid}",
@@ -257,7 +264,7 @@ class Dovecot:
             # Without root nothing can change its user or its root directory.
             lines += [f"default_internal_user = {name}", f"default_internal_group = {group}",
                       f"default_login_user = {name}", f"service lmtp {{\n  user = {name}\n}}"]
-            services = ["anvil", "stats", "imap-urlauth-login", *(f"{p}-login" for p in self.protocols if p != "lmtp")]
+            services = ["anvil", "stats", "imap-urlauth-login", *(_login_service(p) for p in self.protocols if p != "lmtp")]
             lines += [f"service {service} {{\n  chroot =\n}}" for service in services]
         return "\n".join(lines) + "\n"
 
@@ -271,6 +278,10 @@ class Dovecot:
 
     def __exit__(self, *_):
         self.close()
+
+
+def _login_service(protocol):
+    return "managesieve-login" if protocol == "sieve" else f"{protocol}-login"
 
 
 def _free_ports(names):
