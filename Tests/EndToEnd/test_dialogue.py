@@ -295,10 +295,14 @@ class Users(EndToEnd):
         return self.start(self.server, "--protocol", "imap", *options, directory=self.root,
                           directory_option=os.path.join(self.root, "%{user}"))
 
-    def log_in(self, relay, name, number, before=b""):
-        """A session of somebody; its end record."""
+    def log_in(self, relay, name, number, before=()):
+        """A session of somebody, who says something and waits for the answer before; its end record."""
         with connect(relay.address) as client:
-            client.sendall(before + b"a LOGIN {%d+}\r\n%s {6+}\r\nsecret\r\nb NOOP\r\n" % (len(name), name))
+            for line in before:
+                client.sendall(line)
+                while not client.recv(65536).endswith(b"x OK done\r\n"):
+                    pass
+            client.sendall(b"a LOGIN {%d+}\r\n%s {6+}\r\nsecret\r\nb NOOP\r\n" % (len(name), name))
             client.shutdown(socket.SHUT_WR)
             receive_until_end(client)
         return sorted(relay.wait_ends(number), key=lambda end: int(end["id"].rsplit(".", 1)[1]))[-1]
@@ -354,7 +358,7 @@ class Users(EndToEnd):
         os.mkdir(os.path.join(self.root, "alice"))
         relay = self.relay("--log-memory", "1M")
         # More than a session may hold: what is lost is said, and never what is secret is recorded.
-        end = self.log_in(relay, b"alice", 1, before=b"x NOOP\r\n" * 60_000)
+        end = self.log_in(relay, b"alice", 1, before=[b"x NOOP " + b"y" * 8000 + b"\r\n"] * 100)
         self.assertEqual((end["user"], end["login"]), ("alice", "ok"))
         self.assertEqual(end["recording"], "lossy")
         self.assertEqual(end["in_recorded"] + end["out_recorded"] + end["dropped"], end["in_bytes"] + end["out_bytes"])
