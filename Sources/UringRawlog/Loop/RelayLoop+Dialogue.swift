@@ -36,11 +36,15 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// Something that may still be said matters: of a session that is recorded, everything, of another, who logs in.
+  ///
+  /// Inlined, as what does not change the loop: for a call the whole loop would be copied.
+  @inline(__always)
   private func isWorthHearing(_ slot: Int) -> Bool {
     isAnyRecorded(slot)
       || sessions[slot].login != .ok && configuration.mailProtocol != .lmtp && !dialogues[slot].isMailSeen
   }
 
+  @inline(__always)
   private func isAnyRecorded(_ slot: Int) -> Bool {
     sessions[file: FlowIndex(slot, .in)].isRecording || sessions[file: FlowIndex(slot, .out)].isRecording
   }
@@ -102,7 +106,7 @@ extension RelayLoop where R: ~Copyable {
   private mutating func noteUser(_ slot: Int) {
     switch dialogues[slot].authenticationIdentity(dialogues.memory(slot)) {
     case .absent, .unusable: users[slot] = nil
-    case .known(let name): users[slot] = jsonString(String(decoding: name, as: UTF8.self))
+    case .known(let name): users[slot] = jsonString(name)
     }
   }
 
@@ -210,5 +214,6 @@ extension RelayLoop where R: ~Copyable {
 
 extension Dialogue {
   /// What comes next may belong to a credential, or to what may be one.
+  @inline(__always)
   var isInCredential: Bool { client == .credential || client == .opaqueSecret || withheldCount > 0 }
 }

@@ -169,6 +169,7 @@ struct Dialogue {
   }
 
   /// Nothing will ever be said about what comes from now on.
+  @inline(__always)
   var isQuiet: Bool { client == .opaque && server == .opaque && withheldCount == 0 }
 
   // MARK: Who it is
