@@ -32,7 +32,10 @@ let package = Package(
       dependencies: ["CLibUring", "COpenSSL"],
       swiftSettings: swiftSettings
     ),
-    .target(name: "CBench", linkerSettings: [.linkedLibrary("uring")]),
+    .target(
+      name: "CBench",
+      linkerSettings: [.linkedLibrary("uring"), .linkedLibrary("ssl"), .linkedLibrary("crypto")]
+    ),
     // What is recorded in the benchmark of the drop-in; started once a session, so it is not of Swift.
     .executableTarget(name: "bench-server", path: "Sources/BenchServer"),
     .target(

@@ -14,8 +14,8 @@ struct Baseline {
 
   static func tolerance(_ workload: String) -> Double {
     switch Workload(rawValue: workload) {
-    case .mail, .churn, .idle, .postlogin: sessionTolerance
-    case .bulk, .bulk16, .pingpong, .sizes, nil: tolerance
+    case .mail, .churn, .idle, .postlogin, .tlsChurn: sessionTolerance
+    case .bulk, .bulk16, .pingpong, .sizes, .tlsBulk, nil: tolerance
     }
   }
 

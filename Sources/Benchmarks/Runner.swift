@@ -85,7 +85,7 @@ final class Runner {
       machine: machine, workloads: [], peers: [])
     let wanted =
       configuration.workloads.isEmpty
-      ? Workload.allCases.filter { ![.idle, .sizes, .postlogin].contains($0) || extent == .full }
+      ? Workload.allCases.filter { ![.idle, .sizes, .postlogin, .tlsBulk, .tlsChurn].contains($0) || extent == .full }
       : configuration.workloads
     for peer in peers { Progress.say("peer: \(peer.name) (\(peer.version))") }
     wantedCount = wanted.count
@@ -115,6 +115,9 @@ final class Runner {
   }
 
   private func subjects(of workload: Workload) -> [Subject] {
+    if workload.usesTLS {
+      return [OwnRelay.plain(tls: true), OwnRelay.recorded(tls: true)] + peers.flatMap { $0.subjects(for: workload) }
+    }
     var subjects = [OwnRelay.plain(), OwnRelay.recorded()]
     let isThorough = extent != .quick
     switch workload {
@@ -241,8 +244,8 @@ final class Runner {
 
   /// The load without a relay: client and server face to face.
   private func measureLoad(_ load: Load) throws(BenchError) -> (perSecond: Double, cpu: Double) {
-    _ = try load.checked(port: load.serverPort, units: load.workload.warmUpUnits(extent))
-    let outcome = try load.checked(port: load.serverPort, units: load.workload.units(extent))
+    _ = try load.checked(port: load.serverPort, units: load.workload.warmUpUnits(extent), isClear: true)
+    let outcome = try load.checked(port: load.serverPort, units: load.workload.units(extent), isClear: true)
     return (
       Double(outcome.units) / outcome.nanoseconds * 1e9, outcome.cpuNanoseconds / Double(outcome.units)
     )

@@ -17,23 +17,33 @@ public enum Workload: String, CaseIterable, Sendable {
   /// As churn, with a program started for each connection and a recorder between, as after a login of Dovecot's; 8 at a
   /// time.
   case postlogin
+  /// As bulk and churn, with clients that speak TLS, which the relay terminates; each session is a whole handshake.
+  case tlsBulk = "tls-bulk"
+  case tlsChurn = "tls-churn"
+
+  var usesTLS: Bool {
+    switch self {
+    case .tlsBulk, .tlsChurn: true
+    case .bulk, .bulk16, .pingpong, .mail, .churn, .sizes, .idle, .postlogin: false
+    }
+  }
 
   public var unit: String {
     switch self {
-    case .bulk, .bulk16: "byte"
+    case .bulk, .bulk16, .tlsBulk: "byte"
     case .pingpong, .sizes: "message"
-    case .mail, .churn, .idle, .postlogin: "session"
+    case .mail, .churn, .idle, .postlogin, .tlsChurn: "session"
     }
   }
 
   /// Connections at a time.
   var connections: Int {
     switch self {
-    case .bulk: 1
+    case .bulk, .tlsBulk: 1
     case .bulk16: 16
     case .pingpong, .sizes: 100
     case .mail: 200
-    case .churn: 50
+    case .churn, .tlsChurn: 50
     case .idle: 1000
     case .postlogin: 8
     }
@@ -43,9 +53,9 @@ public enum Workload: String, CaseIterable, Sendable {
   /// before cost more than relaying does.
   func units(_ extent: Extent) -> Int {
     switch (self, extent) {
-    case (.bulk, .full), (.bulk16, .full): 128 << 20
-    case (.bulk, .quick), (.bulk16, .quick): 96 << 20
-    case (.bulk, .tiny), (.bulk16, .tiny): 2 << 20
+    case (.bulk, .full), (.bulk16, .full), (.tlsBulk, .full): 128 << 20
+    case (.bulk, .quick), (.bulk16, .quick), (.tlsBulk, .quick): 96 << 20
+    case (.bulk, .tiny), (.bulk16, .tiny), (.tlsBulk, .tiny): 2 << 20
     case (.pingpong, .full): 100_000
     case (.pingpong, .quick): 50_000
     case (.pingpong, .tiny): 2_000
@@ -55,6 +65,9 @@ public enum Workload: String, CaseIterable, Sendable {
     case (.churn, .full): 4_000
     case (.churn, .quick): 1_200
     case (.churn, .tiny): 100
+    case (.tlsChurn, .full): 1_500
+    case (.tlsChurn, .quick): 600
+    case (.tlsChurn, .tiny): 60
     case (.sizes, .full), (.sizes, .quick): 20_000
     case (.sizes, .tiny): 400
     case (.idle, .full), (.idle, .quick): 2_000
@@ -68,10 +81,10 @@ public enum Workload: String, CaseIterable, Sendable {
   /// About what the files of one repetition take of memory, in bytes: no file takes less than a page.
   func recordedBytes(_ extent: Extent) -> Int {
     switch self {
-    case .bulk, .bulk16: units(extent)
+    case .bulk, .bulk16, .tlsBulk: units(extent)
     case .pingpong: units(extent) * 64
     case .mail: units(extent) * (40 << 10)
-    case .churn, .postlogin: units(extent) * (8 << 10)
+    case .churn, .postlogin, .tlsChurn: units(extent) * (8 << 10)
     case .sizes: 128 << 20
     case .idle: 0
     }
@@ -84,9 +97,9 @@ public enum Workload: String, CaseIterable, Sendable {
   /// What runs before the measured part, so that memory, files and branch predictors are warm.
   func warmUpUnits(_ extent: Extent) -> Int {
     switch self {
-    case .bulk, .bulk16, .pingpong, .sizes, .idle, .postlogin: max(units(extent) / 4, 1)
+    case .bulk, .bulk16, .pingpong, .sizes, .idle, .postlogin, .tlsBulk: max(units(extent) / 4, 1)
     // Hundreds of sessions at a time: each must have had its memory once.
-    case .mail, .churn: max(units(extent) / 2, 1)
+    case .mail, .churn, .tlsChurn: max(units(extent) / 2, 1)
     }
   }
 

@@ -57,6 +57,15 @@ void uring_release_free_memory(void) {
 #endif
 }
 
+unsigned long uring_heap_bytes(void) {
+#ifdef __GLIBC__
+  struct mallinfo2 heap = mallinfo2();
+  return heap.uordblks + heap.hblkhd;
+#else
+  return 0;
+#endif
+}
+
 // liburing 2.3 has io_uring_enable_rings in its headers and does not export it.
 int uring_enable(int ring) {
   return syscall(SYS_io_uring_register, ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0 ? -errno : 0;

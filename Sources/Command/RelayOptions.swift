@@ -151,7 +151,59 @@ struct RelayOptions: ParsableArguments {
 
   @Option(
     name: .long,
-    help: ArgumentHelp("How long a PROXY header may take; 0 for no limit.", valueName: "duration"))
+    help: ArgumentHelp(
+      """
+      Terminate TLS from clients with this certificate, those that lead to its authority behind it (PEM). May be given \
+      twice, for an ECDSA and an RSA key; each with a --tls-key. Read again on SIGHUP.
+      """, valueName: "file"))
+  var tlsCert: [String] = []
+
+  @Option(
+    name: .long, help: ArgumentHelp("The key of the certificate (PEM); may be the same file.", valueName: "file"))
+  var tlsKey: [String] = []
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("The password of an encrypted key is the first line of this file.", valueName: "file"))
+  var tlsKeyPasswordFile: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "TLS from clients begins with the first byte, or behind their STARTTLS. (default: implicit)",
+      valueName: "implicit|starttls"))
+  var tls: String?
+
+  @Option(name: .long, help: ArgumentHelp("The oldest version of TLS on either leg.", valueName: "1.2|1.3"))
+  var tlsMinVersion = "1.2"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "TLS towards the server: none, from the first byte, or behind STARTTLS. (default: off; with --tls starttls: starttls)",
+      valueName: "off|implicit|starttls"))
+  var connectTls: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "The authorities that may vouch for the server's certificate, or that certificate itself (PEM). (default: the system's)",
+      valueName: "file"))
+  var connectCa: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "The name that the server's certificate must be for. (default: the host in --connect)", valueName: "name"))
+  var connectName: String?
+
+  @Flag(name: .long, help: "Accept any certificate of the server: whoever is in between can read and change mail.")
+  var connectInsecure = false
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "How long a PROXY header may take, and the handshakes of TLS; 0 for no limit.", valueName: "duration"))
   var handshakeTimeout = "10s"
 
   @Option(
@@ -213,6 +265,7 @@ struct RelayOptions: ParsableArguments {
       directory: try Self.read("--dir") { () throws(ValueError) in try DirectoryTemplate(directory) })
     try readRecording(into: &configuration)
     try readLimits(into: &configuration)
+    try readTLS(into: &configuration)
     configuration.user = user
     configuration.group = group
     return configuration
@@ -331,6 +384,77 @@ struct RelayOptions: ParsableArguments {
     }
     if let sendProxy { configuration.sendProxy = try Self.choice("--send-proxy", sendProxy) }
     configuration.drainNanoseconds = try Self.read("--drain") { () throws(ValueError) in try Values.duration(drain) }
+  }
+
+  private func readTLS(into configuration: inout RelayConfiguration) throws(StartError) {
+    try readFrontTLS(into: &configuration)
+    try readBackTLS(into: &configuration)
+    guard let oldest = TLSVersion(rawValue: tlsMinVersion) else {
+      throw Self.wrong("--tls-min-version: '\(tlsMinVersion.escapedForMessage)' is not '1.2' or '1.3'")
+    }
+    if oldest > TLSVersion.all.lowerBound, configuration.frontTLS == nil, configuration.backTLS == nil {
+      throw Self.wrong("--tls-min-version: neither leg has TLS; add --tls-cert or --connect-tls, or leave it out")
+    }
+    configuration.tlsVersions = oldest...TLSVersion.all.upperBound
+    for (option, beginning) in [("--tls", configuration.frontTLS), ("--connect-tls", configuration.backTLS)]
+    where beginning == .startTLS && configuration.mailProtocol == nil {
+      throw Self.wrong("\(option) starttls: how it is asked for depends on the protocol; add --protocol")
+    }
+  }
+
+  private func readFrontTLS(into configuration: inout RelayConfiguration) throws(StartError) {
+    guard !tlsCert.isEmpty || !tlsKey.isEmpty else {
+      if tls != nil { throw Self.wrong("--tls: name the certificate with --tls-cert and its key with --tls-key") }
+      if tlsKeyPasswordFile != nil {
+        throw Self.wrong("--tls-key-password-file: there is no key; name one with --tls-key, or leave it out")
+      }
+      return
+    }
+    guard tlsCert.count == tlsKey.count else {
+      throw Self.wrong(
+        tlsCert.count > tlsKey.count
+          ? "--tls-key is missing: each --tls-cert needs one; it may name the same file"
+          : "--tls-cert is missing: each --tls-key needs one; it may name the same file")
+    }
+    let pairs = zip(tlsCert, tlsKey).map { TLSIdentityFiles.Pair(certificate: $0, key: $1) }
+    configuration.identity = TLSIdentityFiles(pairs: pairs, passwordFile: tlsKeyPasswordFile)
+    configuration.frontTLS = try Self.choice("--tls", tls ?? "implicit")
+  }
+
+  private func readBackTLS(into configuration: inout RelayConfiguration) throws(StartError) {
+    switch connectTls {
+    case "off": break
+    case nil: if configuration.frontTLS == .startTLS { configuration.backTLS = .startTLS }
+    case "implicit": configuration.backTLS = .implicit
+    case "starttls": configuration.backTLS = .startTLS
+    case let other?:
+      throw Self.wrong("--connect-tls: '\(other.escapedForMessage)' is not 'off' or 'implicit' or 'starttls'")
+    }
+    guard configuration.backTLS != nil else {
+      let named = [("--connect-ca", connectCa != nil), ("--connect-name", connectName != nil)]
+      for (option, isGiven) in named + [("--connect-insecure", connectInsecure)] where isGiven {
+        throw Self.wrong("\(option): the server's leg has no TLS; add --connect-tls, or leave it out")
+      }
+      return
+    }
+    if let connectName {
+      configuration.serverName = try Self.read("--connect-name") { () throws(ValueError) in
+        try ServerName(connectName)
+      }
+    }
+    if connectInsecure {
+      guard connectCa == nil else {
+        throw Self.wrong("--connect-insecure: nothing is verified, so --connect-ca has no use; leave one of them out")
+      }
+      configuration.serverTrust = .none
+    } else if let connectCa {
+      configuration.serverTrust = .file(connectCa)
+    }
+    guard connectInsecure || configuration.serverName != nil || configuration.connect.serverName != nil else {
+      throw Self.wrong(
+        "--connect-name is missing: '\(configuration.connect.text)' does not say which name the server's certificate is for"
+      )
+    }
   }
 
   private static func wrong(_ text: String) -> StartError {

@@ -23,6 +23,7 @@ public enum Relay {
       throw StartError(.unavailable, "--connect: \(error); check the name and the resolver")
     }
     let collectors = try Collector.addresses(configuration)
+    let tls = try readTLS(configuration)
     try identity.takeGroups()
     try identity.withRights { () throws(StartError) in
       try RecordingDirectory.check(
@@ -54,6 +55,11 @@ public enum Relay {
     let fitting = descriptors.sessions(files: configuration.filesPerSession, pipes: pipes)
     guard fitting > 0 else { throw descriptors.tooLow }
     try identity.drop()
+    // The kernel allows them again when the user changes.
+    if configuration.hasTLS { try Secrecy.forbidDumps() }
+    if let unreadable = TLSFilesRead.firstUnreadable(configuration) {
+      report.say("\(unreadable.message) to have it read again on SIGHUP; until then only a restart does")
+    }
     // What is created from here on is 0600, whatever the umask was; a unix socket has followed it.
     umask(0o077)
     let index = try RecordingDirectory.openIndex(configuration)
@@ -73,7 +79,21 @@ public enum Relay {
         "the limit of \(descriptors.limit) open files fits \(fitting) sessions at once, not --max-sessions "
           + "\(configuration.maxSessions); raise it (LimitNOFILE=, 'ulimit -Hn')")
     }
-    let resolution = Resolution(configuration.connect, wake: wake)
+    let resolution = Renewal<[SocketAddress]>("resolve", wake: wake) { [address = configuration.connect] in
+      do throws(ValueError) {
+        return .success(try AddressResolver.addresses(connecting: address))
+      } catch {
+        return .failure(error)
+      }
+    }
+    let reloading = Renewal<TLSFilesRead>("read certificates", wake: wake) {
+      do throws(TLSSetupError) {
+        return .success(try TLSFilesRead.read(configuration))
+      } catch {
+        return .failure(ValueError(error.message))
+      }
+    }
+    let hasTLS = configuration.hasTLS
     let environment = RelayLoop<KernelRing>.Environment(
       listeners: listeners, targets: targets, collectors: collectors, directory: directory, index: index.descriptor,
       indexPath: index.path,
@@ -81,10 +101,12 @@ public enum Relay {
       // Sessions that only wait for their disk must not take the place of new ones.
       maxSlots: min(fitting, configuration.maxSessions * 2),
       signals: signals, wake: wake, maxPipes: pipes, messages: STDERR_FILENO,
+      front: tls.front, back: tls.back,
       reopenIndex: { () throws(StartError) in
         let opened = try RecordingDirectory.openIndex(configuration)
         return (opened.descriptor, opened.endsTorn)
-      }, resolve: { resolution.begin() }, resolved: { resolution.take() })
+      }, resolve: { resolution.begin() }, resolved: { resolution.take() },
+      reloadTLS: { if hasTLS { reloading.begin() } }, reloadedTLS: { reloading.take() })
     do throws(Errno) {
       var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
       if !configuration.redacts {
@@ -97,6 +119,17 @@ public enum Relay {
     } catch {
       for listener in listeners { listener.removePath() }
       throw StartError(.osError, "the ring failed: \(error.text); please report this with the kernel's version")
+    }
+  }
+
+  /// Reads certificates and keys, with the rights that the program was started with.
+  private static func readTLS(_ configuration: RelayConfiguration) throws(StartError) -> TLSFilesRead {
+    guard configuration.hasTLS else { return TLSFilesRead() }
+    try Secrecy.forbidDumps()
+    do throws(TLSSetupError) {
+      return try TLSFilesRead.read(configuration)
+    } catch {
+      throw error.startError
     }
   }
 

@@ -50,6 +50,14 @@ public struct RelayConfiguration: Sendable {
     case splice
   }
 
+  /// When TLS begins on a leg.
+  public enum TLSBeginning: String, Sendable, CaseIterable {
+    /// With the first byte.
+    case implicit
+    /// When the client asks for it (STARTTLS, STLS).
+    case startTLS = "starttls"
+  }
+
   public var listen: [Address]
   public var connect: Address
   public var directory: DirectoryTemplate
@@ -77,6 +85,15 @@ public struct RelayConfiguration: Sendable {
   public var proxyFrom: [CIDR] = []
   public var proxyFromUnix = false
   public var sendProxy: ProxyVersion?
+  /// TLS with clients, and the files that say who we are; nil where clients are in the clear.
+  public var frontTLS: TLSBeginning?
+  public var identity: TLSIdentityFiles?
+  /// TLS with the server; nil where it is in the clear.
+  public var backTLS: TLSBeginning?
+  /// Whom to trust as the server, and the name that its certificate must be for; nil for the name in `connect`.
+  public var serverTrust = ServerTrust.system
+  public var serverName: ServerName?
+  public var tlsVersions = TLSVersion.all
   public var handshakeNanoseconds: UInt64 = 10_000_000_000
   public var relay: Way = .auto
   public var flushNanoseconds: UInt64 = 100_000_000
@@ -103,6 +120,9 @@ public struct RelayConfiguration: Sendable {
   var leavesUnrecorded: Bool {
     !only.isEmpty || filter != nil || directory.hasVariables || maxRecordingBytes < .max || preLogin
   }
+
+  /// A leg has TLS, or comes to have it.
+  var hasTLS: Bool { frontTLS != nil || backTLS != nil }
 
   var looksForProxy: Bool { proxyFromUnix || !proxyFrom.isEmpty }
 

@@ -15,9 +15,10 @@ import unittest
 
 from relay import PROGRAM, run, wait_until
 
-TIMED = ("bulk", "bulk16", "pingpong", "mail", "churn")
+TIMED = ("bulk", "bulk16", "pingpong", "mail", "churn", "tls-bulk", "tls-churn")
 WORKLOADS = TIMED + ("sizes", "idle")
-UNITS = {"bulk": "byte", "bulk16": "byte", "pingpong": "message", "mail": "session", "churn": "session"}
+UNITS = {"bulk": "byte", "bulk16": "byte", "pingpong": "message", "mail": "session", "churn": "session",
+         "tls-bulk": "byte", "tls-churn": "session"}
 COST = {"cpu_ns", "per_second", "p50_us", "p99_us"}
 PEERS = ("nginx with its stream module", "HAProxy", "socat", "Dovecot's rawlog")
 ROOT = os.geteuid() == 0
@@ -156,7 +157,7 @@ class Results(Bench):
                 # The variants are other ways of ours, and each is there once.
                 names = [variant["name"] for variant in figure.get("variants", [])]
                 self.assertEqual(len(names), len(set(names)))
-                if figure["unit"] == "byte":
+                if figure["unit"] == "byte" and figure["name"] != "tls-bulk":
                     self.assertIn("recorded -t", names)
         self.assertEqual({row["name"] for row in result["idle"]}, {"plain", "recorded"})
         sizes = result["message_sizes"]
@@ -178,7 +179,8 @@ class Results(Bench):
         self.assertRegex(output, r"(?m)^idle +private memory a session$")
         for line in lines:
             self.assertEqual(line, line.rstrip())
-            self.assertNotRegex(line, r"nan|inf\b|\x1b|\r|[a-z]_[a-z]")
+            if self.output not in line:
+                self.assertNotRegex(line, r"nan|inf\b|\x1b|\r|[a-z]_[a-z]")
         self.assertIn(f"written to '{self.output}'", output)
 
     def test_the_same_bytes_every_time(self):

@@ -177,9 +177,9 @@ import Testing
 
   private static func units(_ workload: Workload) -> Int {
     switch workload {
-    case .bulk, .bulk16: 1_000_003
+    case .bulk, .bulk16, .tlsBulk: 1_000_003
     case .pingpong, .sizes: 300
-    case .mail, .churn, .idle, .postlogin: 1
+    case .mail, .churn, .idle, .postlogin, .tlsChurn: 1
     }
   }
 
@@ -190,7 +190,7 @@ import Testing
     #expect(ending.isWhole, "\(ending.failures) \(ending.isStuck)")
     #expect(ending.client.sent.count > 0 && ending.client.received.count > 0)
     switch workload {
-    case .bulk, .bulk16:
+    case .bulk, .bulk16, .tlsBulk:
       #expect(ending.client.sent.count == UInt64(units) && ending.client.received.count == 6)
     case .pingpong, .sizes:
       // Requests and answers are both messages, of 64 bytes each.
@@ -199,7 +199,7 @@ import Testing
       #expect(ending.answers == units / 2)
     case .mail:
       #expect(ending.answers == 9 && ending.client.received.count > 20_000)
-    case .churn, .postlogin: #expect(ending.answers == 6)
+    case .churn, .postlogin, .tlsChurn: #expect(ending.answers == 6)
     case .idle: #expect(ending.answers == 2)
     }
   }

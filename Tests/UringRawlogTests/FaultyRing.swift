@@ -218,6 +218,7 @@ struct FaultyRing: Ring, ~Copyable {
     let result = inner.splice(from: from, to: to, bytes: bytes)
     return result > 1 && plant.strikes(.miscountedSplice) ? result - 1 : result
   }
+  func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) { inner.sendNow(socket, bytes) }
   func shutdownSending(_ socket: Int32) {
     inner.shutdownSending(socket)
     if plant.strikes(.repeatedShutdown) { inner.shutdownSending(socket) }

@@ -1,3 +1,4 @@
+import CBench
 import Glibc
 
 /// One side of one connection that follows a script.
@@ -16,6 +17,8 @@ struct Conversation {
   }
 
   let socket: Int32
+  /// Its TLS; nil in the clear.
+  let tls: OpaquePointer?
   /// The number that its parts bear.
   let number: Int
   private var part = 0
@@ -27,8 +30,9 @@ struct Conversation {
   private(set) var sent = Checksum()
   private(set) var received = Checksum()
 
-  init(socket: Int32, number: Int, began: UInt64) {
+  init(socket: Int32, tls: OpaquePointer? = nil, number: Int, began: UInt64) {
     self.socket = socket
+    self.tls = tls
     self.number = number
     self.began = began
   }
@@ -91,7 +95,12 @@ struct Conversation {
   }
 
   private mutating func send(_ piece: UnsafeRawBufferPointer) -> Outcome? {
-    let count = Glibc.send(socket, piece.baseAddress, piece.count, Int32(MSG_NOSIGNAL))
+    let count =
+      if let tls {
+        bench_tls_send(tls, piece.baseAddress, UInt(piece.count))
+      } else {
+        Glibc.send(socket, piece.baseAddress, piece.count, Int32(MSG_NOSIGNAL))
+      }
     guard count >= 0 else {
       if errno == EAGAIN { return .waitsToWrite }
       return errno == EINTR ? nil : .failed("send: \(String(cString: strerror(errno)))")
@@ -112,7 +121,7 @@ struct Conversation {
   private mutating func receive(_ part: Script.Part, _ role: Role, _ scratch: UnsafeMutableRawBufferPointer) -> Outcome?
   {
     let wanted = part.isOpenEnded ? scratch.count : min(scratch.count, part.count - position)
-    let count = recv(socket, scratch.baseAddress, wanted, 0)
+    let count = take(scratch, wanted)
     if count > 0 {
       received.add(UnsafeRawBufferPointer(rebasing: scratch[..<count]))
       let isEnd = part.isOpenEnded && scratch[count - 1] == Script.endMark
@@ -129,9 +138,20 @@ struct Conversation {
     return .failed("receive: \(String(cString: strerror(errno)))")
   }
 
+  private func take(_ scratch: UnsafeMutableRawBufferPointer, _ wanted: Int) -> Int {
+    guard let tls else { return recv(socket, scratch.baseAddress, wanted, 0) }
+    return bench_tls_receive(tls, scratch.baseAddress, UInt(wanted))
+  }
+
+  /// Ends the connection; not to be used afterwards.
+  func end() {
+    if let tls { bench_tls_end(tls) }
+    close(socket)
+  }
+
   /// After the last part the client waits for the server's end, and for nothing else.
   private mutating func awaitEnd(_ scratch: UnsafeMutableRawBufferPointer) -> Outcome {
-    let count = recv(socket, scratch.baseAddress, scratch.count, 0)
+    let count = take(scratch, scratch.count)
     if count == 0 { return .finished }
     if count > 0 { return .failed("\(count) bytes came behind the last part") }
     if errno == EAGAIN || errno == EINTR { return .waitsToRead }

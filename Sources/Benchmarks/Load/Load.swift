@@ -31,15 +31,17 @@ final class Load {
   }
 
   /// Loads whoever listens on `port`, and checks that every byte arrived, both ways.
-  func run(port: UInt16, units: Int) throws(BenchError) -> Outcome {
-    try client.tell("run \(port) \(units)")
+  ///
+  /// - Parameter isClear: without TLS, whatever the workload is.
+  func run(port: UInt16, units: Int, isClear: Bool = false) throws(BenchError) -> Outcome {
+    try client.tell("\(isClear ? "run-clear" : "run") \(port) \(units)")
     let done = try answer(client, "done", fields: 11)
     guard let units = Int(done[0]), let time = Double(done[1]), let sent = StreamTotals(done[2...4]),
       let received = StreamTotals(done[5...7]), let p50 = Double(done[8]), let p99 = Double(done[9]),
       let cpu = Double(done[10])
     else { throw BenchError("the load's answer makes no sense: \(done.joined(separator: " "))") }
     var outcome = Outcome(units: units, nanoseconds: time, in: sent, out: received, cpuNanoseconds: cpu)
-    if workload != .bulk, workload != .bulk16 { (outcome.p50, outcome.p99) = (p50, p99) }
+    if workload.unit != "byte" { (outcome.p50, outcome.p99) = (p50, p99) }
     return outcome
   }
 
@@ -55,8 +57,8 @@ final class Load {
   }
 
   /// One round, checked against what the server saw.
-  func checked(port: UInt16, units: Int) throws(BenchError) -> Outcome {
-    var outcome = try run(port: port, units: units)
+  func checked(port: UInt16, units: Int, isClear: Bool = false) throws(BenchError) -> Outcome {
+    var outcome = try run(port: port, units: units, isClear: isClear)
     let seen = try serverTotals()
     guard seen.received == outcome.in, seen.sent == outcome.out else {
       throw BenchError(

@@ -1,3 +1,4 @@
+import CBench
 import Glibc
 
 /// The clients' side of the load, in a process of its own.
@@ -16,6 +17,7 @@ public struct LoadClient: ~Copyable {
   private var held: [Int32] = []
 
   private var port: UInt16 = 0
+  private var usesTLS = false
   private var started = 0
   private var open = 0
   private var sent = StreamTotals()
@@ -33,7 +35,9 @@ public struct LoadClient: ~Copyable {
       let words = line.split(separator: " ")
       switch words.first {
       case "run" where words.count == 3:
-        try client.load(port: UInt16(words[1]) ?? 0, units: Int(words[2]) ?? 0)
+        try client.load(port: UInt16(words[1]) ?? 0, units: Int(words[2]) ?? 0, isClear: false)
+      case "run-clear" where words.count == 3:
+        try client.load(port: UInt16(words[1]) ?? 0, units: Int(words[2]) ?? 0, isClear: true)
       case "hold" where words.count == 3:
         try client.hold(port: UInt16(words[1]) ?? 0, count: Int(words[2]) ?? 0)
       case "release":
@@ -52,8 +56,9 @@ public struct LoadClient: ~Copyable {
 
   deinit { scratch.deallocate() }
 
-  private mutating func load(port: UInt16, units: Int) throws(BenchError) {
+  private mutating func load(port: UInt16, units: Int, isClear: Bool) throws(BenchError) {
     self.port = port
+    usesTLS = workload.usesTLS && !isClear
     sent = StreamTotals()
     received = StreamTotals()
     failure = nil
@@ -65,12 +70,12 @@ public struct LoadClient: ~Copyable {
     let done: Int
     let script: Script
     switch workload {
-    case .bulk, .bulk16, .pingpong, .sizes:
+    case .bulk, .bulk16, .pingpong, .sizes, .tlsBulk:
       sessions = workload.connections
       let share = units / sessions
       script = Script.make(workload, unitsPerConnection: share, messageBytes: messageBytes)
       done = workload == .pingpong || workload == .sizes ? max(share / 2, 1) * 2 * sessions : share * sessions
-    case .mail, .churn, .idle, .postlogin:
+    case .mail, .churn, .idle, .postlogin, .tlsChurn:
       sessions = units
       script = Script.make(workload, unitsPerConnection: 1)
       done = units
@@ -91,7 +96,7 @@ public struct LoadClient: ~Copyable {
     let nanoseconds = monotonicNanoseconds() - begin
     if let failure {
       for slot in slots.indices {
-        if let conversation = slots[slot] { close(conversation.socket) }
+        if let conversation = slots[slot] { conversation.end() }
         slots[slot] = nil
       }
       LoadServer.say("failed \(failure)")
@@ -110,7 +115,12 @@ public struct LoadClient: ~Copyable {
 
   private mutating func start(_ slot: Int, _ script: borrowing Script) throws(BenchError) {
     let socket = try Loopback.connect(port)
-    slots[slot] = Conversation(socket: socket, number: started, began: monotonicNanoseconds())
+    var tls: OpaquePointer?
+    if usesTLS {
+      tls = bench_tls_new(socket)
+      guard tls != nil else { throw BenchError("OpenSSL cannot be used") }
+    }
+    slots[slot] = Conversation(socket: socket, tls: tls, number: started, began: monotonicNanoseconds())
     started += 1
     open += 1
     poller.add(socket, key: slot, events: Poller.edges)
@@ -134,11 +144,11 @@ public struct LoadClient: ~Copyable {
       if !isPingpong { note(since: conversation.began) }
       sent.add(conversation.sent)
       received.add(conversation.received)
-      close(conversation.socket)
+      conversation.end()
       open -= 1
       if started < sessions { try start(slot, script) }
     case .failed(let reason):
-      close(conversation.socket)
+      conversation.end()
       open -= 1
       failure = reason
     }

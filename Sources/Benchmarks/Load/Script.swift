@@ -52,7 +52,7 @@ struct Script {
   ///   - messageBytes: the size of a message, for pingpong and sizes.
   static func make(_ workload: Workload, unitsPerConnection: Int, messageBytes: Int = 64) -> Script {
     switch workload {
-    case .bulk, .bulk16:
+    case .bulk, .bulk16, .tlsBulk:
       var stream = Part(Self.lines(262_080 / 72))
       stream.count = unitsPerConnection
       // Not every peer passes on that one side ended its stream, so that does not mark the end.
@@ -64,7 +64,7 @@ struct Script {
       var script = Script(greeting: Part(""), round: [request, answer], rounds: max(unitsPerConnection / 2, 1))
       script.clientLeaves = true
       return script
-    case .churn, .postlogin:
+    case .churn, .postlogin, .tlsChurn:
       return Script(
         greeting: Part("220 mail.example.org ESMTP ready ########\r\n"),
         round: [

@@ -1,10 +1,13 @@
 import Glibc
+import UringRawlog
 
 /// This program as the subject: the very binary, in a process of its own.
 enum OwnRelay {
   /// The same path through the program as a recorded flow, without the recording.
-  static func plain() -> Subject { subject("plain", .plain, notRecorded + ["--relay", "copy"]) }
-  static func recorded() -> Subject { subject("recorded", .recorded, []) }
+  static func plain(tls: Bool = false) -> Subject {
+    subject("plain", .plain, notRecorded + ["--relay", "copy"], tls: tls)
+  }
+  static func recorded(tls: Bool = false) -> Subject { subject("recorded", .recorded, [], tls: tls) }
   static func stamped() -> Subject { subject("recorded -t", .variant, ["-t"]) }
   static func relaying(_ mode: String) -> Subject {
     subject("plain, --relay \(mode)", .variant, notRecorded + ["--relay", mode])
@@ -15,19 +18,31 @@ enum OwnRelay {
   private static let listeningName = "recorded --protocol imap"
   private static let listeningOptions = ["--protocol", "imap"]
 
+  static func writeCertificate(_ path: String) throws(BenchError) {
+    do throws(ValueError) {
+      try SelfSignedCertificate.write(.ecdsa, to: path)
+    } catch {
+      throw BenchError("\(error)")
+    }
+  }
+
   static let inMemoryName = "recorded on tmpfs"
   static func recordedInMemory() -> Subject { subject(inMemoryName, .variant, []) }
 
   /// Clients of a network that is kept for documentation (RFC 5737) never come: nobody is recorded, all are relayed.
   private static let notRecorded = ["--only", "192.0.2.1"]
 
-  static func subject(_ name: String, _ role: Subject.Role, _ options: [String]) -> Subject {
-    let line = (["uring-rawlog --listen 127.0.0.1:0 --connect 127.0.0.1:PORT --dir DIR"] + options).joined(
+  /// - Parameter tls: clients speak TLS, which it terminates with a new certificate (ECDSA, P-256).
+  static func subject(_ name: String, _ role: Subject.Role, _ options: [String], tls: Bool = false) -> Subject {
+    let identity = tls ? ["--tls-cert", "CERT", "--tls-key", "CERT"] : []
+    let line = (["uring-rawlog --listen 127.0.0.1:0 --connect 127.0.0.1:PORT --dir DIR"] + options + identity).joined(
       separator: " ")
     return Subject(name: name, role: role, configuration: line) { (server, directory) throws(BenchError) in
+      let certificate = directory + "-certificate.pem"
+      if tls { try writeCertificate(certificate) }
       let arguments =
         [ownProgram, "relay", "--listen", "127.0.0.1:0", "--connect", "127.0.0.1:\(server)", "--dir", directory]
-        + options
+        + options + identity.map { $0 == "CERT" ? certificate : $0 }
       let process = try ChildProcess(arguments, reads: .standardError)
       var said: [String] = []
       while let line = try process.line() {

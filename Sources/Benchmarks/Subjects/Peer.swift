@@ -66,6 +66,7 @@ struct Peer {
       switch workload {
       case .bulk, .bulk16: return [usual, subject("nginx, 256K buffers", "\n    proxy_buffer_size 256k;")]
       case .pingpong, .sizes, .mail, .churn, .idle, .postlogin: return [usual]
+      case .tlsBulk, .tlsChurn: return []
       }
     }
   }
@@ -75,7 +76,9 @@ struct Peer {
   private static func haproxy() throws(BenchError) -> Peer {
     let program = try find("haproxy")
     let version = try firstLine([program, "-v"])
-    @Sendable func text(_ listen: String, _ server: String, _ extra: String, _ threads: String) -> String {
+    @Sendable func text(
+      _ listen: String, _ server: String, _ extra: String, _ threads: String, _ tls: String = ""
+    ) -> String {
       """
       global
         maxconn 4000\(threads)
@@ -85,7 +88,7 @@ struct Peer {
         timeout client 35m
         timeout server 35m\(extra)
       listen relay
-        bind 127.0.0.1:\(listen) backlog 4096
+        bind 127.0.0.1:\(listen) backlog 4096\(tls)
         server mail 127.0.0.1:\(server)
 
       """
@@ -96,6 +99,18 @@ struct Peer {
         return (path, text("\(listen)", "\(server)", extra, threads), [program, "-db", "-f", path])
       }
     }
+    // Whole handshakes, as the load wants them; HAProxy resumes sessions unless it is told not to, and so do we.
+    @Sendable func terminating() -> Subject {
+      configured(
+        "HAProxy, TLS, 1 thread", text("PORT", "SERVER", "", "\n  nbthread 1", " ssl crt DIR/certificate.pem")
+      ) { (listen, server, directory) throws(BenchError) in
+        let path = "\(directory)/haproxy.cfg"
+        let certificate = "\(directory)/certificate.pem"
+        try OwnRelay.writeCertificate(certificate)
+        let configuration = text("\(listen)", "\(server)", "", "\n  nbthread 1", " ssl crt \(certificate)")
+        return (path, configuration, [program, "-db", "-f", path])
+      }
+    }
     return Peer(name: "HAProxy", version: version) { workload in
       // By default it has as many threads as there are processors.
       let usual = subject("HAProxy", "", "")
@@ -104,6 +119,7 @@ struct Peer {
       case .bulk, .bulk16: return [usual, subject("HAProxy, splice", "\n  option splice-auto", "")]
       case .pingpong, .mail, .churn: return [usual, single]
       case .sizes, .idle, .postlogin: return [usual]
+      case .tlsBulk, .tlsChurn: return [terminating()]
       }
     }
   }
@@ -132,7 +148,7 @@ struct Peer {
       subject.forks = true
       subject.share = workload == .churn || workload == .mail ? 0.25 : 1
       // A thousand processes say nothing about a connection that waits.
-      return workload == .idle ? [] : [subject]
+      return workload == .idle || workload.usesTLS ? [] : [subject]
     }
   }
 
@@ -145,7 +161,7 @@ struct Peer {
     return Peer(name: PostloginRecorder.originalName, version: version) { workload in
       switch workload {
       case .mail, .churn, .bulk: [rawlog(program, workload), serverAlone(workload)]
-      case .bulk16, .pingpong, .sizes, .idle, .postlogin: []
+      case .bulk16, .pingpong, .sizes, .idle, .postlogin, .tlsBulk, .tlsChurn: []
       }
     }
   }
@@ -188,11 +204,11 @@ struct Peer {
 
   private static func configured(
     _ name: String, _ shown: String,
-    _ make: @escaping @Sendable (UInt16, UInt16, String) -> (path: String, text: String, command: [String])
+    _ make: @escaping @Sendable (UInt16, UInt16, String) throws(BenchError) -> (path: String, text: String, command: [String])
   ) -> Subject {
     Subject(name: name, role: .peer, configuration: shown) { (server, directory) throws(BenchError) in
       let listen = try Loopback.freePort()
-      let (path, text, command) = make(listen, server, directory)
+      let (path, text, command) = try make(listen, server, directory)
       try writeFile(path, text)
       let output = "\(directory)/output"
       let process = try ChildProcess(command, reads: .file(output))

@@ -22,4 +22,13 @@ int bench_adopt_orphans(void);
 /// a negative errno.
 int bench_splice_relay(int client, int server, int pipe_bytes);
 
+/// A client's TLS on a connected socket that does not wait, without a look at the certificate; NULL when OpenSSL refuses.
+/// Sending and receiving answer as send(2) and recv(2) do; the handshake is a part of either.
+struct bench_tls;
+struct bench_tls *bench_tls_new(int socket);
+long bench_tls_send(struct bench_tls *tls, const void *bytes, unsigned long count);
+long bench_tls_receive(struct bench_tls *tls, void *bytes, unsigned long count);
+/// Says close_notify if the socket takes it, and gives the memory back; the socket stays open.
+void bench_tls_end(struct bench_tls *tls);
+
 #endif

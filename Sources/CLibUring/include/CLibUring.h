@@ -143,6 +143,8 @@ int uring_is_in_memory(int descriptor);
 int uring_openat(int directory, const char *path, int flags, unsigned mode);
 int uring_open_directory(const char *path);
 void uring_release_free_memory(void);
+/// Bytes that are allocated from the heap; 0 where that is not known.
+unsigned long uring_heap_bytes(void);
 int uring_unconfirmed_bytes(int socket, int *bytes);
 int uring_make_pipe(int ends[2], int bytes);
 long uring_splice(int from, int to, unsigned long bytes);

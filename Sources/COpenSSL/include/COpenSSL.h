@@ -40,6 +40,10 @@ static inline void openssl_set_server_name_callback(SSL_CTX *settings, int (*cal
 static inline int openssl_set_server_name(SSL *ssl, const char *name) {
   return (int)SSL_set_tlsext_host_name(ssl, name);
 }
+/// A place for something of ours beside the settings, and what frees it.
+static inline int openssl_new_index(CRYPTO_EX_free *release) {
+  return SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, release);
+}
 /// Bytes of the keys that tickets are sealed with.
 static inline long openssl_ticket_keys_size(SSL_CTX *settings) {
   return SSL_CTX_get_tlsext_ticket_keys(settings, NULL, 0);
@@ -61,6 +65,10 @@ static inline X509 *openssl_certificates_at(const STACK_OF(X509) *list, int plac
   return sk_X509_value(list, place);
 }
 static inline void openssl_certificates_free(STACK_OF(X509) *list) { sk_X509_pop_free(list, X509_free); }
+
+// Keys, whose functions are macros with a variable number of arguments.
+static inline EVP_PKEY *openssl_new_ec_key(void) { return EVP_EC_gen("P-256"); }
+static inline EVP_PKEY *openssl_new_rsa_key(void) { return EVP_RSA_gen(2048); }
 
 /// The DNS name at `place` among the names that a certificate is for, or NULL where there is none or another kind.
 /// `end` is set when the list has no such place.

@@ -133,6 +133,8 @@ enum Limits {
   static let idleBlockBytes = 32 << 20
   /// How long nothing is staged until that is given back too.
   static let idleBlockNanoseconds: UInt64 = 5_000_000_000
+  /// Memory of logins that is kept for the next ones, of 768 bytes each: a login rarely takes longer than an answer.
+  static let idleLoginMemories = 256
   /// Gaps listed for one session; a recording with more is ended, its last gap reaching to the end.
   static let gapsPerSession = 1000
   /// How often a directory that was removed is looked for again.
@@ -190,6 +192,21 @@ enum Limits {
   /// The largest file of certificates, keys or a password: a system's whole list of authorities is a quarter of a
   /// megabyte.
   static let tlsFileBytes = 4 << 20
+  /// What a peer may send in a handshake that we have not looked at: a chain of certificates of OpenSSL's maximum (100
+  /// KB), and what surrounds it.
+  static let handshakeBytes = 128 << 10
+  /// How long the loop computes handshakes in a turn before it relays again, and the most that it looks at. One takes
+  /// 0.1 to 2 ms, by the kind of the key.
+  static let handshakeNanosecondsPerTurn: UInt64 = 1_000_000
+  static let handshakesPerTurn = 64
+  /// Plaintext that is made records of for one send; four full ones.
+  static let sealedBytes = 64 << 10
+  /// Memory of ciphertext for slow peers, all together, above which each gets one record at a time.
+  static let sealedBytesScarce = 32 << 20
+  /// Memory for the plaintext of one receive.
+  static let openedBytes = 256 << 10
+  /// How long tickets are sealed with the same keys.
+  static let ticketKeyNanoseconds: UInt64 = 4 * 3600 * 1_000_000_000
 
   // MARK: Messages
 
@@ -216,6 +233,7 @@ enum Limits {
     precondition(writeBytesCrowded < writeBytes)
     precondition(collectorEndNanoseconds < exitNanoseconds, "the end waits for the collector like for a disk")
 
+    precondition(openedBytes >= 2 * TLSEngine.recordBytes && sealedBytes >= TLSEngine.recordBytes)
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
     precondition(pieceBytes + 4096 <= windowBytes, "what must be seen behind a piece fits the window")
     precondition(indexLineBytes >= 128 * gapsPerSession, "an index line with all gaps can be read")

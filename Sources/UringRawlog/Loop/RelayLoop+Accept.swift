@@ -117,8 +117,18 @@ extension RelayLoop where R: ~Copyable {
     // Its record may be written before the first address is tried.
     if let first = environment.targets.first { sessions[slot].server = first.peer }
     if let policy = proxyPolicy(client) { awaitProxyHeader(slot, policy) }
-    if sessions[slot].phase == .connecting { beginRelaying(slot) }
+    if sessions[slot].phase == .connecting { meetClient(slot) }
     touch(slot)
+  }
+
+  /// It is known who the client is, but for its TLS.
+  mutating func meetClient(_ slot: Int) {
+    guard frontTLS == .implicit else {
+      beginRelaying(slot)
+      return
+    }
+    sessions[slot].phase = .handshaking
+    beginTLS(slot, .client)
   }
 
   /// It is known whom the session is for.
@@ -126,6 +136,7 @@ extension RelayLoop where R: ~Copyable {
     sessions[slot].phase = .connecting
     sessions[slot].connectingSince = clock.now.nanoseconds
     beginDialogue(slot)
+    if frontTLS == .startTLS { offerTLS(slot) }
     if recordsEverybody || configuration.isRecorded(sessions[slot].client) {
       openRecording(slot)
     } else {

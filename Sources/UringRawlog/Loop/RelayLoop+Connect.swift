@@ -82,6 +82,19 @@ extension RelayLoop where R: ~Copyable {
     if let header = proxyHeaders[slot] {
       sendProxyHeader(slot, header)
     } else {
+      serverReached(slot)
+    }
+  }
+
+  /// The server is there, and knows who the client is if it is to know.
+  mutating func serverReached(_ slot: Int) {
+    switch backTLS {
+    case .implicit?:
+      sessions[slot].phase = .securing
+      beginTLS(slot, .server)
+    case .startTLS? where frontTLS != .startTLS:
+      askForTLS(slot)
+    case .startTLS?, nil:
       relayFromNowOn(slot)
     }
   }
@@ -122,7 +135,7 @@ extension RelayLoop where R: ~Copyable {
         next = sessions[slot].activeNanoseconds &+ configuration.idleNanoseconds
       }
       if sessions[slot].lingerEnd > 0 { next = min(next, sessions[slot].lingerCheck) }
-    case .free, .handshaking, .terminating, .closing:
+    case .free, .handshaking, .securing, .terminating, .closing:
       break
     }
     if sessions[slot].handshakeDeadline > 0 { next = min(next, sessions[slot].handshakeDeadline) }
@@ -152,7 +165,7 @@ extension RelayLoop where R: ~Copyable {
         }
       case .relaying:
         workRelayingDeadline(slot)
-      case .connecting, .free, .handshaking, .terminating, .closing:
+      case .connecting, .free, .handshaking, .securing, .terminating, .closing:
         break
       }
       workCollectorDeadline(slot)

@@ -22,7 +22,7 @@ extension RelayLoop where R: ~Copyable {
     let speaker: Dialogue.Speaker = flow.direction == .in ? .client : .server
     var rest = UnsafeRawBufferPointer(start: spans[span].memory, count: Int(spans[span].count))
     var place = start
-    while !rest.isEmpty, sessions[slot].isObserved {
+    while !rest.isEmpty, sessions[slot].isObserved, sessions[slot].phase != .terminating {
       let withheld = dialogues[slot].withheldCount
       let step = dialogues[slot].scan(rest, from: speaker, memory: memory)
       if step != DialogueStep(count: step.count) || withheld != dialogues[slot].withheldCount {
@@ -32,6 +32,8 @@ extension RelayLoop where R: ~Copyable {
       place += UInt64(step.count)
       rest = UnsafeRawBufferPointer(rebasing: rest[step.count...])
     }
+    dialogues.settleMemory(slot)
+    if warnsOfMechanisms { warnOfMechanisms(slot) }
     if dialogues[slot].isQuiet { sessions[slot].isObserved = false }
   }
 
@@ -40,7 +42,7 @@ extension RelayLoop where R: ~Copyable {
   /// Inlined, as what does not change the loop: for a call the whole loop would be copied.
   @inline(__always)
   private func isWorthHearing(_ slot: Int) -> Bool {
-    isAnyRecorded(slot)
+    isAnyRecorded(slot) || awaitsStartTLS(slot)
       || sessions[slot].login != .ok && configuration.mailProtocol != .lmtp && !dialogues[slot].isMailSeen
   }
 
@@ -78,8 +80,14 @@ extension RelayLoop where R: ~Copyable {
   private mutating func note(_ flow: FlowIndex, _ step: DialogueStep, endingAt end: UInt64) {
     let slot = flow.slot
     switch step.event {
-    case .none, .startTLSRequested, .startTLSAccepted, .startTLSRefused, .compressed:
+    case .none, .compressed:
       break
+    case .startTLSRequested:
+      startTLSRequested(flow, at: end)
+    case .startTLSAccepted:
+      startTLSAccepted(flow, at: end)
+    case .startTLSRefused:
+      startTLSRefused(slot)
     case .userNamed:
       noteUser(slot)
     case .loginSucceeded:
@@ -112,7 +120,8 @@ extension RelayLoop where R: ~Copyable {
 
   /// A session that is not recorded, or not any more, is heard out only until it is known who logs in.
   private mutating func stopListening(_ slot: Int) {
-    if !isAnyRecorded(slot) || sessions[slot].isEndedAtLogin { sessions[slot].isObserved = false }
+    guard !isAnyRecorded(slot) || sessions[slot].isEndedAtLogin, !awaitsStartTLS(slot) else { return }
+    sessions[slot].isObserved = false
   }
 
   // MARK: Pre-login

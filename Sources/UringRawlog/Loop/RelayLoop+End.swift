@@ -9,8 +9,9 @@ extension RelayLoop where R: ~Copyable {
     case .free, .connecting:
       break
     case .handshaking:
-      let flow = FlowIndex(slot, .in)
-      if sessions[flow: flow].mayReceive { receive(flow) }
+      pumpHandshake(FlowIndex(slot, .in))
+    case .securing:
+      pumpHandshake(FlowIndex(slot, .out))
     case .relaying:
       pump(FlowIndex(slot, .in))
       pump(FlowIndex(slot, .out))
@@ -27,10 +28,19 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
+  /// The leg that a handshake is going on with: what waits for it is sent, and it is listened to.
+  private mutating func pumpHandshake(_ flow: FlowIndex) {
+    let tls = tls(flow.slot, flow.source)
+    if let tls { seal(flow.reverse, tls) }
+    guard sessions[flow.slot].phase == .handshaking || sessions[flow.slot].phase == .securing else { return }
+    // A handshake that waits for its turn is not read on.
+    if sessions[flow: flow].mayReceive, tls?.isQueued != true { receive(flow) }
+  }
+
   /// Ends relaying: everything of the session that is with the kernel is called back.
   mutating func terminate(_ slot: Int, _ reason: Session.Reason) {
     switch sessions[slot].phase {
-    case .handshaking, .connecting, .relaying: break
+    case .handshaking, .connecting, .securing, .relaying: break
     case .free, .terminating, .closing: return
     }
     if sessions[slot].reason == .none { sessions[slot].reason = reason }
@@ -55,6 +65,7 @@ extension RelayLoop where R: ~Copyable {
     ring.close(sessions[slot].clientSocket, token: Token(.close))
     if sessions[slot].serverSocket >= 0 { ring.close(sessions[slot].serverSocket, token: Token(.close)) }
     sessions[slot].phase = .closing
+    forgetTLS(slot)
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       giveUpPipe(flow)

@@ -67,7 +67,8 @@ extension RelayLoop where R: ~Copyable {
     while true {
       let list = sessions[file: flow].writingSent
       guard list.head >= 0, list.base + UInt64(spans[list.head].count) <= place else { return }
-      ring.returnBuffer(spans.removeFirst(from: &sessions[file: flow].writingSent))
+      let buffer = spans.removeFirst(from: &sessions[file: flow].writingSent)
+      if buffer >= 0 { ring.returnBuffer(buffer) }
     }
   }
 

@@ -12,6 +12,10 @@ extension RelayLoop where R: ~Copyable {
     var names = names[Int(sessions[slot].listener)]
     if !unixClients.isEmpty, let name = unixClients[slot] { names.unixClient = name }
     if !users.isEmpty, let user = users[slot] { names.user = user }
+    if !tlsFacts.isEmpty {
+      if let facts = tlsFacts[slot << 1] { names.tls = facts }
+      if let facts = tlsFacts[slot << 1 | 1] { names.serverTLS = facts }
+    }
     return names
   }
 
@@ -28,6 +32,11 @@ extension RelayLoop where R: ~Copyable {
     if !unixClients.isEmpty { unixClients[slot] = nil }
     if !users.isEmpty { users[slot] = nil }
     if !mailboxes.isEmpty { mailboxes[slot] = nil }
+    dialogues.end(slot)
+    if !tlsFacts.isEmpty {
+      tlsFacts[slot << 1] = nil
+      tlsFacts[slot << 1 | 1] = nil
+    }
   }
 
   mutating func writeIndex() {

@@ -43,15 +43,15 @@ extension RelayLoop where R: ~Copyable {
     case .accept(let header, let taken):
       noteProxyHeader(slot, header, parser.bytes(of: header, in: bytes, memory: memory))
       endProxied(slot)
-      beginRelaying(slot)
-      if taken < bytes.count { takeCopied(flow, UnsafeRawBufferPointer(rebasing: bytes[taken...])) }
+      meetClient(slot)
+      if taken < bytes.count { takeUnproxied(flow, UnsafeRawBufferPointer(rebasing: bytes[taken...])) }
     case .pass:
       let held = parser.unreleased
       if !held.isEmpty {
-        takeCopied(flow, UnsafeRawBufferPointer(start: memory + held.lowerBound, count: held.count))
+        takeUnproxied(flow, UnsafeRawBufferPointer(start: memory + held.lowerBound, count: held.count))
       }
       endProxied(slot)
-      takeCopied(flow, bytes)
+      takeUnproxied(flow, bytes)
     case .refuse(let fault):
       refuseProxied(slot, fault)
     }
@@ -76,7 +76,8 @@ extension RelayLoop where R: ~Copyable {
 
   private mutating func endProxied(_ slot: Int) {
     sessions[slot].proxying = .none
-    sessions[slot].handshakeDeadline = 0
+    // The time for TLS goes on.
+    if sessions[slot].sealing != .handshaking { sessions[slot].handshakeDeadline = 0 }
     if !proxies.isEmpty { proxies[slot] = nil }
   }
 
@@ -100,7 +101,7 @@ extension RelayLoop where R: ~Copyable {
     let held = kept.parser.unreleased
     guard !held.isEmpty else { return }
     kept.parser.release()
-    takeCopied(
+    takeUnproxied(
       FlowIndex(slot, .in), UnsafeRawBufferPointer(start: kept.memory + held.lowerBound, count: held.count))
   }
 
@@ -109,6 +110,10 @@ extension RelayLoop where R: ~Copyable {
       return
     }
     sessions[slot].handshakeDeadline = 0
+    if sessions[slot].sealing == .handshaking || sessions[slot].sealing == .asking {
+      workTLSDeadline(slot)
+      return
+    }
     let policy: ProxyPolicy = sessions[slot].proxying == .required ? .required : .refused
     if case .refuse(let fault) = (proxies[slot]?.parser ?? ProxyHeaderParser(policy)).expire() {
       refuseProxied(slot, fault)
@@ -159,8 +164,15 @@ extension RelayLoop where R: ~Copyable {
       path.removeAll()
       fileName.appendStem(of: sessions[slot], to: &path)
       let id = UnsafeRawBufferPointer(rebasing: path.span.prefix(ProxyHeader.uniqueIDBytesMaximum))
-      (given?.tls ?? []).withUnsafeBytes {
-        writer.appendBlock(uniqueID: id, tls: $0.isEmpty ? .none : .copied($0), checksum: false, to: &header.bytes)
+      if let client = tls(slot, .client) {
+        client.withAgreed { version, cipher in
+          writer.appendBlock(
+            uniqueID: id, tls: .terminated(version: version, cipher: cipher), checksum: false, to: &header.bytes)
+        }
+      } else {
+        (given?.tls ?? []).withUnsafeBytes {
+          writer.appendBlock(uniqueID: id, tls: $0.isEmpty ? .none : .copied($0), checksum: false, to: &header.bytes)
+        }
       }
     }
     proxyHeaders[slot] = header
@@ -198,15 +210,11 @@ extension RelayLoop where R: ~Copyable {
       return
     }
     proxyHeaders[slot] = nil
-    relayFromNowOn(slot)
+    serverReached(slot)
   }
 
   private mutating func recordProxyHeader(_ slot: Int, _ header: ProxyOutgoing) {
-    let flow = FlowIndex(slot, .in)
-    guard configuration.leg == .back, sessions[file: flow].isRecording else { return }
-    edits.insert(header.bytes.span, at: 0)
-    _ = stageEnd(flow)
-    edits.removeAll()
+    recordUnrelayed(FlowIndex(slot, .in), header.bytes.span, on: .back)
   }
 
   /// Nothing is kept of a session that is over.

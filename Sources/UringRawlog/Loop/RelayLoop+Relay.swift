@@ -20,8 +20,9 @@ extension RelayLoop where R: ~Copyable {
       if sessions[slot].proxying != .none, flow.direction == .in, sessions[slot].phase != .terminating {
         guard endOfProxied(slot) else { return }
       }
+      if sessions[slot].sealing != .none, sealedEnd(flow) { return }
       sessions[flow: flow].sourceEnded()
-      noteEnd(slot, of: flow.source, isReset: false)
+      noteEnd(slot, of: flow.source, .clean)
       return
     }
     switch error.code {
@@ -39,12 +40,20 @@ extension RelayLoop where R: ~Copyable {
   }
 
   /// Takes bytes that lie elsewhere than in a receive buffer, as if they had been received so.
-  mutating func takeCopied(_ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer) {
+  ///
+  /// - Parameter leg: they are seen on this leg only, and recorded if that one is.
+  mutating func takeCopied(
+    _ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer, on leg: RelayConfiguration.RecordedLeg? = nil
+  ) {
     let place = sessions[flow: flow].received
     sessions[flow: flow].received(bytes.count, pauseAbove: pauseAbove)
     let span = spans.append(
       copying: bytes, stamp: clock.now.epochMicroseconds, owner: flow, to: &sessions[queue: flow])
     if sessions[flow.slot].isObserved { observe(flow, span: span, from: place) }
+    if let leg, (leg == .back) != isBackLegRecorded, sessions[file: flow].isRecording {
+      edits.removeAll()
+      edits.omit(bytes.count, at: place)
+    }
     record(flow, span: span, from: place)
     if sessions[flow.slot].isEndedAtLogin { endRecording(flow.slot) }
   }
@@ -56,6 +65,7 @@ extension RelayLoop where R: ~Copyable {
       takeProxied(flow, completion)
       return
     }
+    if sessions[slot].sealing != .none, takeSealed(flow, completion) { return }
     guard sessions[slot].phase == .relaying, sessions[flow: flow].sink != .failed else {
       sessions[slot].hasUndeliverable = true
       returnBuffers(completion)
@@ -94,6 +104,10 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func sent(_ flow: FlowIndex, _ completion: Completion) {
     let slot = flow.slot
+    if sessions[slot].sealing != .none {
+      if sealedSent(flow, completion) { return }
+      if sessions[slot].sealing == .asking, commandSent(slot, completion) { return }
+    }
     guard sessions[slot].phase != .connecting else {
       proxyHeaderSent(slot, completion)
       return
@@ -128,7 +142,17 @@ extension RelayLoop where R: ~Copyable {
 
   /// A leg's connection broke: what is queued for it is lost, what came from it is still delivered.
   mutating func legFailed(_ slot: Int, _ leg: Leg) {
-    noteEnd(slot, of: leg, isReset: true)
+    if sessions[slot].sealing == .handshaking, let tls = tls(slot, leg), !tls.isSettled {
+      if leg == .client { sessions[slot].clientClose = .reset } else { sessions[slot].serverClose = .reset }
+      tlsFailed(slot, leg, "the peer reset the connection during the TLS handshake")
+      return
+    }
+    if sessions[slot].sealing == .asking, leg == .server {
+      sessions[slot].serverClose = .reset
+      tlsFailed(slot, leg, "the server reset the connection before it began TLS")
+      return
+    }
+    noteEnd(slot, of: leg, .reset)
     if sessions[slot].phase == .handshaking { terminate(slot, .none) }
     guard sessions[slot].phase == .relaying else { return }
     sessions[flow: FlowIndex(slot, leg == .client ? .out : .in)].sinkFailed()
@@ -157,7 +181,8 @@ extension RelayLoop where R: ~Copyable {
       if now < sessions[slot].lingerEnd {
         guard sessions[slot].hasUndeliverable else { return }
         // A reset now would take bytes along that the other side's kernel has not confirmed.
-        guard sessions[flow: flow].sink == .failed || ring.isDelivered(socket(slot, flow.sink)) else {
+        let isSealing = sessions[slot].sealing != .none && tls(slot, flow.sink)?.isBusy == true
+        guard sessions[flow: flow].sink == .failed || !isSealing && ring.isDelivered(socket(slot, flow.sink)) else {
           sessions[slot].lingerCheck = min(sessions[slot].lingerEnd, now + Limits.lingerCheckNanoseconds)
           heap.tighten(slot, to: sessions[slot].lingerCheck, in: &sessions)
           return
@@ -167,16 +192,17 @@ extension RelayLoop where R: ~Copyable {
     terminate(slot, .none)
   }
 
-  mutating func noteEnd(_ slot: Int, of leg: Leg, isReset: Bool) {
+  /// - Parameter close: clean, reset, or cut: under TLS a stream that ends without close_notify.
+  mutating func noteEnd(_ slot: Int, of leg: Leg, _ close: Session.Close) {
     let isFirst = sessions[slot].reason == .none
     switch leg {
     case .client:
       // Once a send met the reset, a receive tells only of an end.
-      if sessions[slot].clientClose != .reset { sessions[slot].clientClose = isReset ? .reset : .clean }
-      if isFirst { sessions[slot].reason = isReset ? .clientReset : .clientEnd }
+      if sessions[slot].clientClose != .reset { sessions[slot].clientClose = close }
+      if isFirst { sessions[slot].reason = close == .reset ? .clientReset : .clientEnd }
     case .server:
-      if sessions[slot].serverClose != .reset { sessions[slot].serverClose = isReset ? .reset : .clean }
-      if isFirst { sessions[slot].reason = isReset ? .serverReset : .serverEnd }
+      if sessions[slot].serverClose != .reset { sessions[slot].serverClose = close }
+      if isFirst { sessions[slot].reason = close == .reset ? .serverReset : .serverEnd }
     }
   }
 
@@ -192,9 +218,17 @@ extension RelayLoop where R: ~Copyable {
   /// Starts whatever a flow of a relaying session may do now.
   @inline(__always)
   mutating func pump(_ flow: FlowIndex) {
-    if maySplice, !sessions[file: flow].isRecording, !sessions[flow.slot].isObserved { chooseWay(flow) }
+    if maySplice, !sessions[file: flow].isRecording, !sessions[flow.slot].isObserved,
+      sessions[flow.slot].sealing == .none
+    {
+      chooseWay(flow)
+    }
     if sessions[flow: flow].sink != .open || sessions[flow: flow].source != .open { pumpEnding(flow) }
-    if sessions[flow: flow].maySend { send(flow) }
+    if sessions[flow.slot].sealing != .none, let tls = tls(flow.slot, flow.sink) {
+      seal(flow, tls)
+    } else if sessions[flow: flow].maySend {
+      send(flow)
+    }
     if sessions[flow: flow].mayReceive {
       receive(flow)
     } else if sessions[flow: flow].mustCancelReceive {
@@ -211,6 +245,7 @@ extension RelayLoop where R: ~Copyable {
       release(flow)
     }
     if sessions[flow: flow].mayShut {
+      if sessions[flow.slot].sealing != .none, !isSealedEndSent(flow) { return }
       sessions[flow: flow].sinkShut()
       // When this ends the session, closing the socket says the same.
       if !sessions[flow: flow.reverse].isFinished { ring.shutdownSending(socket(flow.slot, flow.sink)) }
@@ -261,6 +296,7 @@ extension RelayLoop where R: ~Copyable {
       sessions[flow: flow].isCautious || spans.parkedBytes > Limits.parkedBytesScarce
       || !memoryWaiting.isEmpty && sessions[file: flow].isRecording
       || sessions[flow.slot].proxying != .none && flow.direction == .in
+      || sessions[flow.slot].sealing == .handshaking || sessions[flow.slot].sealing == .asking
     ring.receive(
       socket(flow.slot, flow.source), multishot: !isUnix(flow.slot, flow.source) && !isCautious,
       bundle: !isCautious, isQuiet: sessions[flow: flow].received == 0, token: receiveToken(flow))
@@ -298,6 +334,24 @@ extension RelayLoop where R: ~Copyable {
         socket(slot, flow.sink), UnsafeMutableBufferPointer(rebasing: vectors[..<count]), token: sendToken(flow))
     }
     sessions[flow: flow].sendStarted(total, at: clock.now.nanoseconds)
+  }
+
+  /// Sends what waits up to a place, of the first span only.
+  mutating func sendClear(_ flow: FlowIndex, to end: UInt64) {
+    var span = sessions[queue: flow].head
+    var place = sessions[queue: flow].base
+    let sent = sessions[flow: flow].sent
+    while place + UInt64(spans[span].count) <= sent {
+      place += UInt64(spans[span].count)
+      span = spans[span].next
+    }
+    let skipped = Int(sent - place)
+    let count = min(Int(spans[span].count) - skipped, Int(end - sent))
+    sessions[flow.slot].socketOperations += 1
+    ring.send(
+      socket(flow.slot, flow.sink), UnsafeRawBufferPointer(start: spans[span].memory + skipped, count: count),
+      token: sendToken(flow))
+    sessions[flow: flow].sendStarted(count, at: clock.now.nanoseconds)
   }
 
   // MARK: Giving back
@@ -373,6 +427,12 @@ extension RelayLoop where R: ~Copyable {
         sessions[flow: flow].isEvicting = true
         sessions[flow.slot].socketOperations += 1
         ring.cancel(sendToken(flow), token: token(.cancel, flow.slot))
+      } else if sessions[flow.slot].sealing != .none, let tls = tls(flow.slot, flow.sink), tls.isBusy,
+        now - tls.sendingSince >= Limits.stalledSendNanoseconds
+      {
+        // What is with the kernel is ciphertext: the buffers are only queued behind it.
+        park(flow)
+        release(flow)
       } else if sessions[file: flow].isWaiting {
         if spans.parkedBytes > Limits.parkedBytesMaximum { dropWaiting(flow) } else { park(flow) }
         release(flow)

@@ -223,7 +223,7 @@ extension RelayLoop where R: ~Copyable {
     }
     if result == 0 {
       sessions[flow: flow].sourceEnded()
-      noteEnd(flow.slot, of: flow.source, isReset: false)
+      noteEnd(flow.slot, of: flow.source, .clean)
       return .ended
     }
     switch Int32(-result) {

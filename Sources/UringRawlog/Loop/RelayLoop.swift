@@ -32,6 +32,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     var leastPipeBytes = Limits.pipeBytesLeast
     var splicing = SpliceThresholds()
     var messages: Int32 = -1
+    /// Who we are to clients, and whom we trust as the server; nil on a leg without TLS.
+    var front: TLSFront?
+    var back: TLSBack?
     /// Opens the index again, by its path: the descriptor, and whether the file ends in a torn line.
     var reopenIndex: () throws(StartError) -> (descriptor: Int32, endsTorn: Bool) = { () throws(StartError) in
       throw StartError(.cannotCreate, "the index cannot be opened again")
@@ -40,6 +43,10 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     var resolve: () -> Void = {}
     /// The addresses that were resolved last, or why there are none.
     var resolved: () -> Result<[SocketAddress], ValueError>? = { nil }
+    /// Begins to read certificates and keys again, without waiting; `wake` becomes readable when that is done.
+    var reloadTLS: () -> Void = {}
+    /// What was read, or why the files cannot be used.
+    var reloadedTLS: () -> Result<TLSFilesRead, ValueError>? = { nil }
   }
 
   /// What a listener's accept is doing.
@@ -75,6 +82,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   let directoryHasVariables: Bool
   let recordsEverybody: Bool
   let recordedDirections: (in: Bool, out: Bool)
+  let frontTLS: RelayConfiguration.TLSBeginning?
+  let backTLS: RelayConfiguration.TLSBeginning?
   /// Recordings are the relayed bytes themselves, and may be written from the receive buffers; from so many on at once.
   let writesReceiveBuffers: Bool
   let gatheredWriteBytes: Int
@@ -126,6 +135,23 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var trimAt: UInt64 = 0
   var trimTakenBlocks = 0
   var collector = CollectorState()
+  /// The legs with TLS, two for each slot; as many as were needed yet. What they agreed on, as JSON.
+  var tlsLegs: [TLSLeg?] = []
+  var tlsFacts: [Int: [UInt8]] = [:]
+  /// Sessions in which the relay asks the server for TLS, or offers it in the server's place.
+  var askings: [Int: StartTLSAsking] = [:]
+  var offerings: [Int: StartTLSOffering] = [:]
+  /// Handshakes that wait for their turn.
+  var handshakes = SlotQueue()
+  /// Plaintext that was opened and is not queued yet.
+  let opened: OpenedBytes
+  var openedBytes = 0
+  /// Memory of ciphertext on its way to peers.
+  var sealedBytes = 0
+  /// Until when tickets are sealed with the keys that there are (monotonic nanoseconds); 0 before the first.
+  var ticketKeysUntil: UInt64 = 0
+  /// The server offers what cannot work where TLS is terminated, and nobody was told yet.
+  var warnsOfMechanisms: Bool
   /// Clients of which it is not known whether they send a PROXY header, and memory for the next one.
   var proxies: [Int: ProxyMemory] = [:]
   var proxyScratch = ProxyMemory()
@@ -226,6 +252,11 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     directoryHasVariables = configuration.directory.hasVariables
     recordsEverybody = configuration.only.isEmpty
     recordedDirections = (in: configuration.isRecorded(.in), out: configuration.isRecorded(.out))
+    frontTLS = configuration.frontTLS
+    backTLS = configuration.backTLS
+    let hasTLS = configuration.frontTLS != nil || configuration.backTLS != nil
+    opened = OpenedBytes(hasTLS ? Limits.openedBytes : 0)
+    warnsOfMechanisms = configuration.frontTLS != nil && configuration.mailProtocol != nil
     var serverPath = ""
     if case .unix(let path) = configuration.connect.target { serverPath = path }
     names = environment.listeners.map {
@@ -304,6 +335,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     }
     workDeadlines()
     if !resting.isEmpty { endRest() }
+    if !handshakes.isEmpty { workHandshakes() }
     advanceTouched()
     readyFlows = 0
     if hasMemoryReturned { retryMemoryWaiting() }
@@ -431,6 +463,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if acceptPausedUntil > 0, !isDraining { next = min(next, acceptPausedUntil) }
     if !resting.isEmpty { next = min(next, restUntil) }
     if trimAt > 0 { next = min(next, trimAt) }
+    if !handshakes.isEmpty { return 0 }
     if !collector.waiting.isEmpty, collector.prober == nil { next = min(next, collector.retryAt) }
     if !starved.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
     if isDraining { next = min(next, exitDeadline > 0 ? exitDeadline : drainDeadline) }
@@ -444,6 +477,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if let number = SignalDescriptor.number(in: signalBytes, count: Int(completion.result)) {
       if number == SIGHUP {
         environment.resolve()
+        environment.reloadTLS()
         // Whoever moved the index away for rotation tells so with this signal.
         isIndexReopenWanted = true
       } else {
@@ -462,6 +496,17 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
         "resolved '\(configuration.connect.text)' again: \(targets.count) address\(targets.count == 1 ? "" : "es")")
     case .failure(let error)?:
       report.say("\(error); still using the addresses found before")
+    case nil:
+      break
+    }
+    switch environment.reloadedTLS() {
+    case .success(let read)?:
+      environment.front = read.front
+      environment.back = read.back
+      ticketKeysUntil = 0
+      report.say("certificates and keys were read again; new connections use them")
+    case .failure(let error)?:
+      report.say("\(error); still using what was read before")
     case nil:
       break
     }

@@ -172,6 +172,21 @@ struct Dialogue {
   @inline(__always)
   var isQuiet: Bool { client == .opaque && server == .opaque && withheldCount == 0 }
 
+  // MARK: Memory
+
+  /// Something in the memory will be needed by later scans. When nothing is, and the last event was acted on, another
+  /// memory will do.
+  @inline(__always)
+  var usesMemory: Bool {
+    withheldCount > 0 || client == .credential || attempts.count > 0 || userName.state == .known && !isLoggedIn
+  }
+
+  /// The memory is given away: nobody can be named any more but by what is scanned from now on.
+  mutating func forgetNames() {
+    subject = LoginAttempts.Attempt()
+    if userName.state == .known { userName = LoginAttempts.Name(state: .unusable) }
+  }
+
   // MARK: Who it is
 
   /// The authentication identity of the login that the last event was about.

@@ -104,6 +104,9 @@ struct SessionIndex: ~Copyable {
     let mailProtocol: [UInt8]
     /// Who the session's last login was for.
     var user = Array("null".utf8)
+    /// What the legs' TLS agreed on.
+    var tls = Array("null".utf8)
+    var serverTLS = Array("null".utf8)
     /// A client of a unix listener: the path that it connected to, unless it has one itself.
     var unixClient: [UInt8]
     let unixServer: [UInt8]
@@ -162,7 +165,9 @@ struct SessionIndex: ~Copyable {
     pending.append("\",\"server_close\":\"")
     pending.append(session.serverClose.name)
     field("\",\"failed_logins\":", UInt64(session.failedLogins))
-    field(",\"server_tls\":null,\"redacted\":", UInt64(session.redacted))
+    pending.append(",\"server_tls\":")
+    pending.append(names.serverTLS)
+    field(",\"redacted\":", UInt64(session.redacted))
     pending.append(",\"recording\":\"")
     pending.append(Self.recording(session, inFile, outFile, hasGaps: !gaps.isEmpty))
     pending.append(UInt8(ascii: "\""))
@@ -205,7 +210,8 @@ struct SessionIndex: ~Copyable {
     address(session.server, unix: names.unixServer)
     pending.append(",\"via\":")
     pending.append(session.via.name)
-    pending.append(",\"tls\":null")
+    pending.append(",\"tls\":")
+    pending.append(names.tls)
   }
 
   private mutating func field(_ name: StaticString, _ value: UInt64) {

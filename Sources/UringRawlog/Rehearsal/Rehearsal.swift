@@ -19,6 +19,12 @@ public enum Rehearsal: String, CaseIterable, Sendable {
   /// Short sessions from accept to close; the count is of sessions.
   case sessionPlain = "session-plain"
   case sessionRecorded = "session-recorded"
+  /// A client's and a server's TLS engine: the count is of bytes of plaintext, of handshakes, of engines that do nothing.
+  case tlsBulk = "tls-bulk"
+  case tlsHandshakeECDSA = "tls-handshake-ecdsa"
+  case tlsHandshakeRSA = "tls-handshake-rsa"
+  case tlsResumption = "tls-resumption"
+  case tlsIdle = "tls-idle"
 
   /// The largest count: far above what anybody waits for, far below what a counter takes.
   public static let countMaximum = 1 << 40
@@ -42,6 +48,11 @@ public enum Rehearsal: String, CaseIterable, Sendable {
     case .messageRecordedTimestamps: done = try Self.messages(count, isRecorded: true, timestamps: true)
     case .sessionPlain: done = try Self.sessions(count, isRecorded: false)
     case .sessionRecorded: done = try Self.sessions(count, isRecorded: true)
+    case .tlsBulk: done = try TLSRehearsal.bulk(count)
+    case .tlsHandshakeECDSA: done = try TLSRehearsal.handshakes(count, .ecdsa, resumes: false)
+    case .tlsHandshakeRSA: done = try TLSRehearsal.handshakes(count, .rsa, resumes: false)
+    case .tlsResumption: done = try TLSRehearsal.handshakes(count, .ecdsa, resumes: true)
+    case .tlsIdle: done = try TLSRehearsal.idle(count)
     }
     return "\(rawValue): \(done)"
   }

@@ -310,6 +310,7 @@ struct RehearsalRing: Ring, ~Copyable {
   mutating func makePipe(bytes: Int) throws(Errno) -> Pipe { preconditionFailure("nothing is spliced") }
   func close(_ pipe: Pipe) { preconditionFailure("nothing is spliced") }
   func splice(from: Int32, to: Int32, bytes: Int) -> Int { preconditionFailure("nothing is spliced") }
+  func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) {}
   func shutdownSending(_ socket: Int32) {}
   func isDelivered(_ socket: Int32) -> Bool { true }
   func peerAddress(of socket: Int32) -> PeerAddress? {

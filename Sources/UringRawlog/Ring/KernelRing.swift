@@ -315,6 +315,10 @@ struct KernelRing: Ring, ~Copyable {
 
   func splice(from: Int32, to: Int32, bytes: Int) -> Int { uring_splice(from, to, UInt(bytes)) }
 
+  func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) {
+    _ = Glibc.send(socket, bytes.baseAddress, bytes.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+  }
+
   func shutdownSending(_ socket: Int32) {
     // ENOTCONN: the peer reset the connection meanwhile; the receive says so.
     _ = shutdown(socket, Int32(SHUT_WR))

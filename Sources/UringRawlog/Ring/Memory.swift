@@ -9,3 +9,6 @@ func mapMemory(_ bytes: Int) -> UnsafeMutableRawPointer? {
 
 /// Gives free memory of the heap back to the system (malloc_trim(3)).
 func releaseFreeMemory() { uring_release_free_memory() }
+
+/// Bytes that are allocated from the heap now; 0 where that is not known (a sanitizer's own heap).
+var heapBytes: Int { Int(uring_heap_bytes()) }

@@ -81,6 +81,8 @@ protocol Ring: ~Copyable {
   /// Moves bytes from a socket that does not wait into a pipe, or from a pipe to such a socket (splice(2)), without
   /// waiting: how many, 0 at the end of the stream, or a negative error number.
   func splice(from: Int32, to: Int32, bytes: Int) -> Int
+  /// Sends what a socket takes at once, and leaves the rest: the last words to a peer (send(2), MSG_DONTWAIT).
+  func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer)
   /// Ends the sending side of a socket: what was sent arrives, then the end (shutdown(2), SHUT_WR).
   func shutdownSending(_ socket: Int32)
   /// All that was sent on a socket was confirmed by the peer's kernel.

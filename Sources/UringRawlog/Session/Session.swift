@@ -2,10 +2,12 @@
 struct Session {
   enum Phase: UInt8 {
     case free
-    /// A PROXY header is awaited; the server is not asked yet.
+    /// A PROXY header or the client's TLS is awaited; the server is not asked yet.
     case handshaking
     /// The server has not answered yet.
     case connecting
+    /// TLS is being agreed on with the server; nothing of the client is passed on yet.
+    case securing
     case relaying
     /// Nothing more is relayed: the operations on its sockets are coming home.
     case terminating
@@ -25,6 +27,7 @@ struct Session {
     case drain
     case logError
     case proxyError
+    case tlsError
 
     var name: StaticString {
       switch self {
@@ -38,6 +41,7 @@ struct Session {
       case .drain: "drain"
       case .logError: "log-error"
       case .proxyError: "proxy-error"
+      case .tlsError: "tls-error"
       }
     }
   }
@@ -80,6 +84,22 @@ struct Session {
     case refused
   }
 
+  /// How far TLS is, where the relay terminates it.
+  enum Sealing: UInt8 {
+    /// Both legs are in the clear.
+    case none
+    /// The client has asked for TLS, and was not answered: nothing more may come from it in the clear.
+    case requested
+    /// The relay offers TLS to the client in the server's place.
+    case offered
+    /// The relay asks the server for TLS.
+    case asking
+    /// A leg's handshake is not over.
+    case handshaking
+    /// Every leg that was to have TLS has it.
+    case open
+  }
+
   /// What named the client.
   enum Via: UInt8 {
     case itself
@@ -111,6 +131,7 @@ struct Session {
   var phase: Phase = .free
   var login: Login = .none
   var proxying: Proxying = .none
+  var sealing: Sealing = .none
   var via: Via = .itself
   /// A dialogue listens to what is said.
   var isObserved = false

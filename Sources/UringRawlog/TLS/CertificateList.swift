@@ -4,37 +4,36 @@ import Glibc
 /// The certificates of a PEM file, in its order: a server's own and those that lead to an authority, or authorities.
 struct CertificateList: ~Copyable {
   /// OpenSSL's list (STACK_OF(X509)).
-  private let pointer: OpaquePointer
+  private let object: OpenSSLObject
+  private var pointer: OpaquePointer { object.pointer }
 
   init(_ path: String, _ option: TLSSetupError.Option) throws(TLSSetupError) {
-    pointer = try Self.read(path, option)
+    object = try Self.read(path, option)
   }
 
-  private static func read(_ path: String, _ option: TLSSetupError.Option) throws(TLSSetupError) -> OpaquePointer {
+  private static func read(_ path: String, _ option: TLSSetupError.Option) throws(TLSSetupError) -> OpenSSLObject {
     let file = try SecretFile(path, option)
-    guard let list = openssl_certificates_new() else { throw .library(reason: "no memory") }
+    let list = try makeList()
     OpenSSLError.clear()
-    do throws(TLSSetupError) {
-      try file.withReader { reader throws(TLSSetupError) in
-        // Blocks of other kinds, such as a key in the same file, are passed over.
-        while let certificate = PEM_read_bio_X509(reader, nil, { _, _, _, _ in -1 }, nil) {
-          if openssl_certificates_append(list, certificate) == 0 { X509_free(certificate) }
-        }
+    try file.withReader { reader throws(TLSSetupError) in
+      // Blocks of other kinds, such as a key in the same file, are passed over.
+      while let certificate = PEM_read_bio_X509(reader, nil, { _, _, _, _ in -1 }, nil) {
+        if openssl_certificates_append(list.pointer, certificate) == 0 { X509_free(certificate) }
       }
-      // At the end of the file there is no further beginning of a block (PEM_read_bio_X509(3)).
-      let error = OpenSSLError.take()
-      if let error, !(error.isOfPEM && error.reason == PEM_R_NO_START_LINE) {
-        throw .certificates(option, path: path, .malformed(reason: error.text))
-      }
-      guard openssl_certificates_count(list) > 0 else { throw .certificates(option, path: path, .none) }
-    } catch {
-      openssl_certificates_free(list)
-      throw error
     }
+    // At the end of the file there is no further beginning of a block (PEM_read_bio_X509(3)).
+    let error = OpenSSLError.take()
+    if let error, !(error.isOfPEM && error.reason == PEM_R_NO_START_LINE) {
+      throw .certificates(option, path: path, .malformed(reason: error.text))
+    }
+    guard openssl_certificates_count(list.pointer) > 0 else { throw .certificates(option, path: path, .none) }
     return list
   }
 
-  deinit { openssl_certificates_free(pointer) }
+  private static func makeList() throws(TLSSetupError) -> OpenSSLObject {
+    guard let list = openssl_certificates_new() else { throw .library(reason: "no memory") }
+    return OpenSSLObject(list) { openssl_certificates_free($0) }
+  }
 
   var count: Int { Int(openssl_certificates_count(pointer)) }
 
@@ -46,15 +45,15 @@ struct CertificateList: ~Copyable {
     return certificate
   }
 
-  /// Those behind the first, as a list that the caller frees.
-  func withIssuers<Result>(_ body: (OpaquePointer?) -> Result) -> Result {
-    guard count > 1, let issuers = openssl_certificates_new() else { return body(nil) }
-    defer { openssl_certificates_free(issuers) }
+  /// Calls `body` with a list of those behind the first; nil when there are none.
+  func withIssuers<Result>(_ body: (OpaquePointer?) -> Result) throws(TLSSetupError) -> Result {
+    guard count > 1 else { return body(nil) }
+    let issuers = try Self.makeList()
     for place in 1..<count {
       X509_up_ref(self[place])
-      _ = openssl_certificates_append(issuers, self[place])
+      _ = openssl_certificates_append(issuers.pointer, self[place])
     }
-    return body(issuers)
+    return body(issuers.pointer)
   }
 
   /// When the first certificate is not valid now: what is wrong with it.

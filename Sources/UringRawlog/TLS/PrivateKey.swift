@@ -5,8 +5,9 @@ struct PrivateKey: ~Copyable {
   /// The longest password: OpenSSL's own room for one (PEM_BUFSIZE).
   static let passwordBytes = Int(PEM_BUFSIZE)
 
+  private let object: OpenSSLObject
   /// OpenSSL's key (EVP_PKEY).
-  let pointer: OpaquePointer
+  var pointer: OpaquePointer { object.pointer }
 
   /// What OpenSSL is told when it asks for a password. Without this it would ask on the terminal.
   private struct Answer {
@@ -18,21 +19,20 @@ struct PrivateKey: ~Copyable {
   init(_ path: String, passwordFile: String?) throws(TLSSetupError) {
     let file = try SecretFile(path, .key)
     guard let passwordFile else {
-      pointer = try Self.read(file, Answer()) { _ in .key(path: path, .locked) }
+      object = try Self.read(file, Answer(), locked: .key(path: path, .locked))
       return
     }
     let password = try SecretFile(passwordFile, .password)
     let line = password.firstLine
     guard !line.isEmpty else { throw .password(path: passwordFile, .empty) }
     guard line.count <= Self.passwordBytes else { throw .password(path: passwordFile, .tooLong) }
-    pointer = try Self.read(file, Answer(password: line)) { _ in .password(path: passwordFile, .wrong(key: path)) }
+    object = try Self.read(file, Answer(password: line), locked: .password(path: passwordFile, .wrong(key: path)))
   }
 
-  deinit { EVP_PKEY_free(pointer) }
-
+  /// - Parameter locked: what is wrong when a password was asked for, and this was not the one.
   private static func read(
-    _ file: borrowing SecretFile, _ answer: Answer, locked: (OpenSSLError?) -> TLSSetupError
-  ) throws(TLSSetupError) -> OpaquePointer {
+    _ file: borrowing SecretFile, _ answer: Answer, locked: TLSSetupError
+  ) throws(TLSSetupError) -> OpenSSLObject {
     var answer = answer
     OpenSSLError.clear()
     let key = try file.withReader { reader throws(TLSSetupError) in
@@ -46,12 +46,9 @@ struct PrivateKey: ~Copyable {
           return Int32(password.count)
         }, &answer)
     }
-    let error = OpenSSLError.take()
-    if let key { return key }
-    if answer.wasAsked { throw locked(error) }
-    if let error, !error.isOfPEM, error.reason != ERR_R_UNSUPPORTED {
-      throw .key(path: file.path, .malformed(reason: error.text))
-    }
+    OpenSSLError.clear()
+    if let key { return OpenSSLObject(key) { EVP_PKEY_free($0) } }
+    if answer.wasAsked { throw locked }
     throw .key(path: file.path, .none)
   }
 }

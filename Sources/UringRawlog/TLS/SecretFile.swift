@@ -45,7 +45,7 @@ struct SecretFile: ~Copyable {
   }
 
   private static func wipe(_ memory: UnsafeMutableRawBufferPointer) {
-    OPENSSL_cleanse(memory.baseAddress, memory.count)
+    explicit_bzero(memory.baseAddress!, memory.count)
     memory.deallocate()
   }
 

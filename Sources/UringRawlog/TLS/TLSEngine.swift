@@ -57,7 +57,8 @@ struct TLSEngine: ~Copyable {
     count + (count + recordBytes - 1) / recordBytes * recordOverhead + leastFragment
   }
 
-  private let ssl: OpaquePointer
+  private let object: OpenSSLObject
+  /// Owned by the connection.
   private let transport: UnsafeMutablePointer<TLSTransport>
   /// The place in the leg's stream of the next byte that is taken.
   private(set) var place: UInt64
@@ -82,23 +83,23 @@ struct TLSEngine: ~Copyable {
   }
 
   private init(settings: OpaquePointer, from place: UInt64) {
-    transport = .allocate(capacity: 1)
-    transport.initialize(to: TLSTransport())
-    guard let ssl = SSL_new(settings), let bio = TLSTransport.makeBIO(transport) else {
+    guard let ssl = SSL_new(settings), let bio = TLSTransport.makeBIO(), let transport = TLSTransport.of(bio: bio)
+    else {
       // As everywhere: without memory there is no going on.
       fatalError("no memory for a TLS connection")
     }
     SSL_set_bio(ssl, bio, bio)
-    self.ssl = ssl
+    self.transport = transport
     self.place = place
+    object = OpenSSLObject(ssl) { ssl in
+      // Otherwise OpenSSL takes a session that ended without our close_notify for one that must not be resumed, as
+      // versions before 1.1 had it (RFC 5246 §7.2.1). A failed one it knows by itself.
+      SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN)
+      SSL_free(ssl)
+    }
   }
 
-  deinit {
-    SSL_free(ssl)
-    transport.pointee.releasePending()
-    transport.deinitialize(count: 1)
-    transport.deallocate()
-  }
+  private var ssl: OpaquePointer { object.pointer }
 
   // MARK: The handshake
 

@@ -60,7 +60,7 @@ struct TLSIdentity: ~Copyable {
     _ certificates: borrowing CertificateList, _ key: borrowing PrivateKey, _ pair: TLSIdentityFiles.Pair
   ) throws(TLSSetupError) {
     OpenSSLError.clear()
-    let result = certificates.withIssuers {
+    let result = try certificates.withIssuers {
       SSL_CTX_use_cert_and_key(settings.pointer, certificates[0], key.pointer, $0, 1)
     }
     guard result == 1 else {
@@ -83,3 +83,7 @@ struct TLSIdentity: ~Copyable {
     OpenSSLError.clear()
   }
 }
+
+/// It is only ever used by one thread at a time. It may be made in another one than the loop's and handed over: OpenSSL
+/// counts references to it atomically, and its errors are those of the thread that makes it.
+extension TLSIdentity: @unchecked Sendable {}

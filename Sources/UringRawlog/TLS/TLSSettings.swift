@@ -3,7 +3,8 @@ import COpenSSL
 /// What all connections of one side have in common (OpenSSL's SSL_CTX). A connection keeps it alive, so one that is
 /// replaced goes with its last connection.
 struct TLSSettings: ~Copyable {
-  let pointer: OpaquePointer
+  private let object: OpenSSLObject
+  var pointer: OpaquePointer { object.pointer }
 
   /// For TLS 1.2: only ciphers with forward secrecy and authenticated encryption, as in Mozilla's "intermediate"
   /// recommendation. A server without Diffie-Hellman parameters, as this is, never chooses the last.
@@ -19,7 +20,7 @@ struct TLSSettings: ~Copyable {
   private static let hybridGroups = "X25519MLKEM768:" + groups
 
   private init(_ pointer: OpaquePointer) {
-    self.pointer = pointer
+    object = OpenSSLObject(pointer) { SSL_CTX_free($0) }
   }
 
   /// - Parameter method: TLS_server_method() or TLS_client_method().
@@ -44,8 +45,6 @@ struct TLSSettings: ~Copyable {
     OpenSSLError.clear()
     return settings
   }
-
-  deinit { SSL_CTX_free(pointer) }
 
   static func libraryError() -> TLSSetupError { .library(reason: OpenSSLError.take()?.text ?? "no reason given") }
 }

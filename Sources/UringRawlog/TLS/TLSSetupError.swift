@@ -25,8 +25,8 @@ public enum TLSSetupError: Error, Equatable, Sendable {
 
   /// What is wrong with a file of a key.
   public enum Key: Equatable, Sendable {
+    /// There is none, or it is damaged: OpenSSL does not say which.
     case none
-    case malformed(reason: String)
     /// It is encrypted, and there is no password.
     case locked
   }
@@ -105,8 +105,7 @@ extension TLSSetupError.Certificates {
 extension TLSSetupError.Key {
   fileprivate func message(_ path: String) -> String {
     switch self {
-    case .none: "'\(path)' holds no private key in PEM form; convert it ('openssl pkey')"
-    case .malformed(let reason): "the key in '\(path)' cannot be used: \(reason); restore the file"
+    case .none: "'\(path)' holds no private key in PEM form, or a damaged one; restore or convert it ('openssl pkey')"
     case .locked: "'\(path)' is encrypted; name a file that holds its password with --tls-key-password-file"
     }
   }

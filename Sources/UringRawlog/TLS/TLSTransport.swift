@@ -53,7 +53,7 @@ struct TLSTransport {
     return count
   }
 
-  mutating func releasePending() {
+  private mutating func releasePending() {
     pending?.deallocate()
     pending = nil
     pendingCapacity = 0
@@ -77,9 +77,11 @@ struct TLSTransport {
 
   // MARK: For OpenSSL
 
-  /// A BIO over `transport`, which must outlive it; nil when there is no memory.
-  static func makeBIO(_ transport: UnsafeMutablePointer<TLSTransport>) -> OpaquePointer? {
+  /// A BIO with a transport of its own, which goes with it; nil when there is no memory.
+  static func makeBIO() -> OpaquePointer? {
     guard let bio = BIO_new(method) else { return nil }
+    let transport = UnsafeMutablePointer<TLSTransport>.allocate(capacity: 1)
+    transport.initialize(to: TLSTransport())
     BIO_set_data(bio, transport)
     BIO_set_init(bio, 1)
     return bio
@@ -90,7 +92,7 @@ struct TLSTransport {
     SSL_get_rbio(ssl).flatMap { of(bio: $0) }
   }
 
-  private static func of(bio: OpaquePointer) -> UnsafeMutablePointer<TLSTransport>? {
+  static func of(bio: OpaquePointer) -> UnsafeMutablePointer<TLSTransport>? {
     BIO_get_data(bio)?.assumingMemoryBound(to: TLSTransport.self)
   }
 
@@ -108,6 +110,13 @@ struct TLSTransport {
       openssl_clear_retry(bio)
       taken!.pointee = count
       TLSTransport.of(bio: bio!)!.pointee.write(bytes!, count)
+      return 1
+    }
+    BIO_meth_set_destroy(method) { bio in
+      guard let bio, let transport = TLSTransport.of(bio: bio) else { return 0 }
+      transport.pointee.releasePending()
+      transport.deinitialize(count: 1)
+      transport.deallocate()
       return 1
     }
     // Nothing is kept back, so a flush has nothing to do; anything else that may be asked is not there.

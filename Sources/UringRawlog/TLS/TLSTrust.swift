@@ -4,31 +4,18 @@ import COpenSSL
 ///
 /// To exchange it another one is made and assigned in its place, as with `TLSIdentity`.
 struct TLSTrust: ~Copyable {
-  enum Authorities: Equatable, Sendable {
-    /// Those that the system trusts (OpenSSL's own places, SSL_CERT_FILE and SSL_CERT_DIR).
-    case system
-    /// Those in a PEM file; a certificate in it is trusted by itself, also one that is no authority.
-    case file(String)
-    /// Nothing is verified (`--connect-insecure`).
-    case none
-  }
-
   let settings: TLSSettings
   private let name: ServerName?
-  /// The session to resume. It has an address of its own, since OpenSSL's callback writes to it.
-  private let session: UnsafeMutablePointer<OpaquePointer?>
 
   private init(_ settings: consuming TLSSettings, _ name: ServerName?) {
     self.settings = settings
     self.name = name
-    session = .allocate(capacity: 1)
-    session.initialize(to: nil)
   }
 
   /// - Parameters:
   ///   - name: what the certificate must be for, and what is asked for with SNI; needed unless nothing is verified.
   static func make(
-    _ name: ServerName?, authorities: Authorities, versions: ClosedRange<TLSVersion> = TLSVersion.all
+    _ name: ServerName?, authorities: ServerTrust, versions: ClosedRange<TLSVersion> = TLSVersion.all
   ) throws(TLSSetupError) -> TLSTrust {
     precondition(name != nil || authorities == .none)
     let trust = try TLSTrust(TLSSettings.make(TLS_client_method(), versions: versions), name)
@@ -44,13 +31,6 @@ struct TLSTrust: ~Copyable {
     }
     trust.verify()
     return trust
-  }
-
-  deinit {
-    // Connections that outlive this one have no place for their sessions any more.
-    SSL_CTX_set_ex_data(settings.pointer, 0, nil)
-    SSL_SESSION_free(session.pointee)
-    session.deallocate()
   }
 
   private func accept(_ authorities: consuming CertificateList) {
@@ -78,16 +58,22 @@ struct TLSTrust: ~Copyable {
     }
   }
 
-  /// Has OpenSSL hand over each session that can be resumed, and keep none itself.
+  /// Where OpenSSL keeps the last session for us, beside the settings: it is freed with these, after the last connection
+  /// that may bring another.
+  private static let sessionIndex = openssl_new_index { _, session, _, _, _, _ in
+    SSL_SESSION_free(session.map { OpaquePointer($0) })
+  }
+
+  /// Has OpenSSL hand over each session that can be resumed, and keep none in a memory of its own.
   private func keepSessions() {
     openssl_set_session_cache_mode(
       settings.pointer, Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL))
-    SSL_CTX_set_ex_data(settings.pointer, 0, session)
     SSL_CTX_sess_set_new_cb(settings.pointer) { ssl, session in
-      guard let place = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), 0) else { return 0 }
-      let kept = place.assumingMemoryBound(to: OpaquePointer?.self)
-      SSL_SESSION_free(kept.pointee)
-      kept.pointee = session
+      let settings = SSL_get_SSL_CTX(ssl)
+      let last = SSL_CTX_get_ex_data(settings, TLSTrust.sessionIndex)
+      guard SSL_CTX_set_ex_data(settings, TLSTrust.sessionIndex, session.map { UnsafeMutableRawPointer($0) }) == 1
+      else { return 0 }
+      SSL_SESSION_free(last.map { OpaquePointer($0) })
       return 1
     }
   }
@@ -95,6 +81,10 @@ struct TLSTrust: ~Copyable {
   /// Tells a new connection which name to ask for and which session to resume.
   func prepare(_ ssl: OpaquePointer) {
     if case .host(let host) = name { _ = openssl_set_server_name(ssl, host) }
-    if let session = session.pointee, SSL_SESSION_is_resumable(session) == 1 { SSL_set_session(ssl, session) }
+    guard let last = SSL_CTX_get_ex_data(settings.pointer, Self.sessionIndex) else { return }
+    if SSL_SESSION_is_resumable(OpaquePointer(last)) == 1 { SSL_set_session(ssl, OpaquePointer(last)) }
   }
 }
+
+/// As `TLSIdentity`: handed over from one thread to another, never shared.
+extension TLSTrust: @unchecked Sendable {}
