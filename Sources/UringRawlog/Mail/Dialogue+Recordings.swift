@@ -47,7 +47,8 @@ extension Dialogue {
       isInsideData = true
       client = .lineStart
       return DialogueStep()
-    case .lineStart, .tag, .command, .rest, .restCarriageReturn, .chunkSize, .literal, .recordHeader:
+    case .lineStart, .tag, .command, .rest, .restCarriageReturn, .chunkSize, .literal, .recordHeader,
+      .proxyHeader:
       let step = finish()
       client = .lineStart
       tail = LineTail()

@@ -27,6 +27,8 @@ struct Dialogue {
     case data
     /// The first bytes of what may be TLS.
     case recordHeader
+    /// What may be a PROXY header, version 2, in front of everything, which nobody here takes off.
+    case proxyHeader
     /// Encrypted or compressed.
     case opaque
     /// Compressed, before anybody logged in: whatever logs in is in there.
