@@ -56,19 +56,21 @@ class Dovecot:
     `executable = script-login -d COMMAND` has it; this needs root. With `tls` the same protocols also listen with TLS, on
     `tls_ports`, and offer STARTTLS; the certificate is `certificate`. `users` are more users and their passwords;
     `mechanisms` are those of SASL, and `apop`. The protocol `sieve` needs dovecot-managesieved.
+    With `login_rawlog` the login services record too (`imap-login -R`), into `login_rawlog_directory`; this needs root.
     """
 
     user = "alice"
     password = "wonder-land"
 
     def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False, postlogin=None, tls=False,
-                 mechanisms=("plain", "login"), users=None):
+                 mechanisms=("plain", "login"), users=None, login_rawlog=False):
         self.protocols = tuple(protocols)
         self._relay_port = relay_port
         self._rawlog = ("imap",) if rawlog is True else tuple(rawlog or ())
         self._postlogin = postlogin
         self._tls = tls
         self._mechanisms = tuple(mechanisms)
+        self._login_rawlog = login_rawlog
         self._users = {self.user: self.password, **(users or {})}
         self.tls_ports = {}
         self.process = None
@@ -76,6 +78,7 @@ class Dovecot:
         self.directory = tempfile.mkdtemp(prefix="dovecot-")
         self.log_path = os.path.join(self.directory, "dovecot.log")
         self.rawlog_directory = os.path.join(self.directory, "rawlog")
+        self.login_rawlog_directory = os.path.join(self.directory, "run", "login", "rawlog")
 
     def address(self, protocol):
         return ("127.0.0.1", self.ports[protocol])
@@ -167,6 +170,12 @@ class Dovecot:
             os.mkdir(path, 0o700)
             if os.geteuid() == 0:
                 os.chown(path, uid, gid)
+        if self._login_rawlog:
+            os.makedirs(self.login_rawlog_directory)
+            login_user = pwd.getpwnam("dovenull")
+            for path in ("run", "run/login"):
+                os.chmod(os.path.join(self.directory, path), 0o755)
+            os.chown(self.login_rawlog_directory, login_user.pw_uid, login_user.pw_gid)
         users = os.path.join(self.directory, "users")
         with open(users, "w", encoding="ascii") as file:
             for user, password in self._users.items():
@@ -192,7 +201,8 @@ class Dovecot:
     def _listener_lines(self, protocol, many_clients):
         """A login service: one process for all clients is quicker than one for each."""
         tls = f"port = {self.tls_ports[protocol]}\n    ssl = yes" if self._tls else "port = 0"
-        return (f"service {_login_service(protocol)} {{\n  {many_clients}\n"
+        recorded = f"  executable = {_login_service(protocol)} -R rawlog\n" if self._login_rawlog else ""
+        return (f"service {_login_service(protocol)} {{\n  {many_clients}\n{recorded}"
                 f"  inet_listener {protocol} {{\n    port = {self.ports[protocol]}\n  }}\n"
                 f"  inet_listener {protocol}s {{\n    {tls}\n  }}\n}}")
 
