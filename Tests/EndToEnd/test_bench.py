@@ -235,6 +235,26 @@ class Results(Bench):
                 self.assertIn(name, output)
 
 
+class Postlogin(Bench):
+    """The drop-in, and beside it Dovecot's where that is installed."""
+
+    def test_what_a_session_costs(self):
+        peers = ["--peers"] if os.access("/usr/lib/dovecot/rawlog", os.X_OK) else []
+        code, output, errors = self.bench("--tiny", "--workload", "postlogin", *peers, "--output", self.output)
+        self.assertEqual((code, errors), (0, ""))
+        with open(self.output, encoding="utf-8") as file:
+            result = json.load(file)
+        rows = result["postlogin"]
+        self.assertEqual([row["name"] for row in rows], ["rawlog", "Dovecot's rawlog"] if peers else ["rawlog"])
+        for row in rows:
+            self.assertLessEqual(COST | {"version", "configuration", "private_bytes", "pss_bytes"}, set(row))
+            self.assertGreater(row["private_bytes"], 0)
+            self.assertIn(row["name"], output)
+        # Where it was built says nothing to whoever reads the result.
+        self.assertTrue(rows[0]["configuration"].startswith("HOME=DIR rawlog -t "), rows[0]["configuration"])
+        self.nothing_is_left()
+
+
 class Baselines(Bench):
     def write(self, result, name="baseline.json"):
         path = os.path.join(self.base, name)

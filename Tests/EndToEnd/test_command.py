@@ -80,6 +80,17 @@ class Help(Command):
                 for option in OPTIONS + SHORT_OPTIONS:
                     self.assertIn(option, words)
 
+    def test_the_manual_knows_all_options(self):
+        path = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "man", "uring-rawlog.1")
+        with open(path, encoding="utf-8") as file:
+            manual = file.read()
+        options = re.findall(r"^  (?:-\w, )?--([a-z-]+)", run("relay", "--help")[1], re.MULTILINE)
+        self.assertGreater(len(options), 30)
+        # Those of TLS have no section in the manual yet.
+        lacking = [option for option in options if f"Fl -{option}" not in manual and "tls" not in option
+                   and option not in ("connect-ca", "connect-name", "connect-insecure")]
+        self.assertEqual(lacking, [])
+
     def test_help_names_the_sub_commands(self):
         _, output, _ = run("--help")
         for word in ("relay", "check", "--version"):
