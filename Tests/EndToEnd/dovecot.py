@@ -44,6 +44,11 @@ def why_unavailable():
     return None
 
 
+def has_sieve():
+    """Whether it also knows ManageSieve, whose service is `sieve` here as in its configuration."""
+    return os.path.exists(os.path.join(_MODULES, "managesieve"))
+
+
 class Dovecot:
     """A running Dovecot with one user; a context manager.
 
@@ -185,7 +190,8 @@ class Dovecot:
     def _listener_lines(self, protocol, many_clients):
         """A login service: one process for all clients is quicker than one for each."""
         tls = f"port = {self.tls_ports[protocol]}\n    ssl = yes" if self._tls else "port = 0"
-        return (f"service {protocol}-login {{\n  {many_clients}\n"
+        service = "managesieve" if protocol == "sieve" else protocol
+        return (f"service {service}-login {{\n  {many_clients}\n"
                 f"  inet_listener {protocol} {{\n    port = {self.ports[protocol]}\n  }}\n"
                 f"  inet_listener {protocol}s {{\n    {tls}\n  }}\n}}")
 
