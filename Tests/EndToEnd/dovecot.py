@@ -58,19 +58,24 @@ class Dovecot:
 
     With `postlogin`, a command, the processes of imap, pop3 and submission are started through it, as
     `executable = script-login -d COMMAND` has it; this needs root. With `tls` the same protocols also listen with TLS, on
-    `tls_ports`, and offer STARTTLS; the certificate is `certificate`.
+    `tls_ports`, and offer STARTTLS; the certificate is `certificate`. With `haproxy` login services also listen on
+    `proxied_ports`, where each connection begins with a PROXY header. `more` is added to the configuration.
     """
 
     user = "alice"
     password = "wonder-land"
 
-    def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False, postlogin=None, tls=False):
+    def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False, postlogin=None, tls=False,
+                 haproxy=False, more=()):
         self.protocols = tuple(protocols)
         self._relay_port = relay_port
         self._rawlog = ("imap",) if rawlog is True else tuple(rawlog or ())
         self._postlogin = postlogin
         self._tls = tls
+        self._haproxy = haproxy
+        self._more = tuple(more)
         self.tls_ports = {}
+        self.proxied_ports = {}
         self.process = None
         self.ports = {}
         self.directory = tempfile.mkdtemp(prefix="dovecot-")
@@ -87,8 +92,9 @@ class Dovecot:
             return
         self._make_directories()
         for attempt in range(5):
-            self.ports = _free_ports(self.protocols + tuple(f"{p}s" for p in self.protocols))
-            self.tls_ports = {p: self.ports.pop(f"{p}s") for p in self.protocols}
+            self.ports = _free_ports([p + kind for p in self.protocols for kind in ("", "-tls", "-proxied")])
+            self.tls_ports = {p: self.ports.pop(p + "-tls") for p in self.protocols}
+            self.proxied_ports = {p: self.ports.pop(p + "-proxied") for p in self.protocols}
             try:
                 self._start_once()
                 return
@@ -191,7 +197,11 @@ class Dovecot:
         """A login service: one process for all clients is quicker than one for each."""
         tls = f"port = {self.tls_ports[protocol]}\n    ssl = yes" if self._tls else "port = 0"
         service = "managesieve" if protocol == "sieve" else protocol
-        return (f"service {service}-login {{\n  {many_clients}\n"
+        proxied = ""
+        if self._haproxy:
+            proxied = (f"  inet_listener {protocol}_proxied {{\n    port = {self.proxied_ports[protocol]}\n"
+                       "    haproxy = yes\n  }\n")
+        return (f"service {service}-login {{\n  {many_clients}\n{proxied}"
                 f"  inet_listener {protocol} {{\n    port = {self.ports[protocol]}\n  }}\n"
                 f"  inet_listener {protocol}s {{\n    {tls}\n  }}\n}}")
 
@@ -254,6 +264,8 @@ class Dovecot:
                 continue
             lines.append(self._listener_lines(protocol, many_clients))
         lines += self._postlogin_lines()
+        lines += ["haproxy_trusted_networks = 127.0.0.0/8"] if self._haproxy else []
+        lines += self._more
         if self._relay_port is not None:
             lines += ["submission_relay_host = 127.0.0.1", f"submission_relay_port = {self._relay_port}",
                       "submission_relay_ssl = no"]

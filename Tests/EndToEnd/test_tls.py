@@ -709,8 +709,9 @@ class Programs(TLSTests):
             peer.close_notify()
 
         relay = self.between(True, True, script=script)
-        done = subprocess.run(["curl", "-sS", "--cacert", CERTIFICATES.path("authority"), f"https://localhost:{relay.port}/"],
-                              capture_output=True, timeout=30, check=False)
+        done = subprocess.run(
+            ["curl", "-sS", "--cacert", CERTIFICATES.path("authority"), f"https://localhost:{relay.port}/"],
+            capture_output=True, timeout=30, check=False)
         self.assertEqual((done.returncode, done.stdout == body), (0, True), done.stderr)
 
     def test_smtplib(self):

@@ -38,7 +38,7 @@ class Certificates:
     password = "key-pass-word-4711"
 
     def __init__(self):
-        self.directory = tempfile.mkdtemp(prefix="uring-rawlog-tls-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        self.directory = tempfile.mkdtemp(prefix="uring-rawlog-tls-")
         os.chmod(self.directory, 0o755)
         atexit.register(shutil.rmtree, self.directory, True)
 
