@@ -68,7 +68,7 @@ SEED ?= 1
 SEEDS ?= 10000
 sim:
 	scripts/install-dependencies build
-	SIMULATION_SEED=$(SEED) SIMULATION_SEEDS=$(SEEDS) $(SWIFT) test -c release --scratch-path .build-sim \
+	URING_RAWLOG_WHOLE_RUNTIME=1 SIMULATION_SEED=$(SEED) SIMULATION_SEEDS=$(SEEDS) $(SWIFT) test -c release --scratch-path .build-sim \
 	  -Xswiftc -enable-testing --disable-xctest --filter SimulationTests
 
 # What nobody would think of, for the scanners of mail dialogues; make fuzz FUZZ_SECONDS=3600

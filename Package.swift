@@ -7,6 +7,23 @@ let swiftSettings: [SwiftSetting] = [
   .unsafeFlags(["-warnings-as-errors"]),
 ]
 
+// The drop-in is started once a session, and setting up the Swift runtime took most of its time. A release build of it is
+// Embedded Swift, which has none; a debug build, which unit tests reach into, has it. To run these tests against a release
+// build, or where the toolchain lacks Embedded Swift: URING_RAWLOG_WHOLE_RUNTIME=1.
+let dropInSettings: [SwiftSetting] =
+  Context.environment["URING_RAWLOG_WHOLE_RUNTIME"] != nil
+  ? []
+  : [
+    .enableExperimentalFeature("Embedded", .when(configuration: .release)),
+    .unsafeFlags(
+      [
+        "-no-static-stdlib",
+        // A module named Glibc in the place of the one that needs the runtime.
+        "-Xcc", "-fmodule-map-file=\(Context.packageDirectory)/Sources/EmbeddedGlibc/module.modulemap",
+      ],
+      .when(configuration: .release)),
+  ]
+
 let package = Package(
   name: "uring-rawlog",
   products: [
@@ -59,7 +76,7 @@ let package = Package(
       name: "rawlog",
       dependencies: ["CLibUring"],
       path: "Sources/Postlogin",
-      swiftSettings: swiftSettings,
+      swiftSettings: swiftSettings + dropInSettings,
       linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
     ),
     .testTarget(

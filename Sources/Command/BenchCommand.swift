@@ -23,7 +23,10 @@ struct BenchCommand: ParsableCommand {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Only this: bulk, bulk16, pingpong, mail, churn, sizes, idle or postlogin. May be given more than once. (default: all)",
+      """
+      Only this: bulk, bulk16, pingpong, mail, churn, sizes, idle, postlogin, tls-bulk or tls-churn. May be given more \
+      than once. (default: all; with --quick the first five)
+      """,
       valueName: "name"))
   var workload: [String] = []
 

@@ -9,7 +9,7 @@ struct CheckCommand: ParsableCommand {
     discussion: """
       Takes the relay's options, none of which is required, and answers one line a question: the kernel, whether \
       io_uring is allowed, the operations found, the limit of open files, the directories of --dir and --index or the \
-      collector, the server's name. Exits with 0, or with 69 when something stands in the way; each such line says what \
+      collector, certificates and keys, the server's name. Exits with 0, or with 69 when something stands in the way; each such line says what \
       to do.
       """)
 

@@ -318,7 +318,7 @@ struct SessionLoop<R: BasicRing & ~Copyable>: ~Copyable {
 
   /// One file cannot be written any more: said once, and at once. The other one and the session go on.
   private mutating func fail(_ direction: Direction, _ reason: String) {
-    Message.say(.error, "write(\(direction)) failed: \(reason)")
+    Message.say(.error, "write(\(direction.name)) failed: \(reason)")
     files[direction.rawValue].end()
   }
 }

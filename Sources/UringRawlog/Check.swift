@@ -82,6 +82,7 @@ public enum Check {
       }
     }
     if configuration.collector != nil { lines.append(collectorLine(configuration)) }
+    if configuration.hasTLS { lines.append(tlsLine(configuration)) }
     if let connect {
       do throws(ValueError) {
         let count = try AddressResolver.addresses(connecting: connect).count
@@ -91,6 +92,18 @@ public enum Check {
       }
     }
     return lines
+  }
+
+  /// Whether certificates and keys can be read and used.
+  private static func tlsLine(_ configuration: RelayConfiguration) -> Line {
+    do throws(TLSSetupError) {
+      _ = try TLSFilesRead.read(configuration)
+    } catch {
+      return Line(isGood: false, text: "TLS: \(error.message)")
+    }
+    let certificates = (configuration.identity?.pairs ?? []).map { "'\($0.certificate)'" }.joined(separator: " and ")
+    let front = certificates.isEmpty ? "the server's leg can be set up" : "\(certificates) and the key can be used"
+    return Line(isGood: true, text: "TLS: \(front)")
   }
 
   /// Whether the collector may be used, and answers. It sees a connection that says nothing.

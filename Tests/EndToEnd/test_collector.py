@@ -449,12 +449,20 @@ class Stalled(CollectorTest):
         self.pour(client, server, self.DATA)
         self.assertLess(relay.resident_bytes() - before, 60 * MIB)
         collector.resume()
-        # All that it lacks is told of as soon as anything can be recorded again.
-        say(client, server, (b"again\r\n",))
-        say(server, client, (b"again\r\n",))
-        wait_until(lambda: stream.data.count(b": again\r\n") == 2, what="the last lines")
+        # All that it lacks is told of as soon as anything can be recorded again, which is when it has read enough.
+        said = 0
+
+        def is_recorded_again():
+            nonlocal said
+            said += 1
+            say(client, server, (b"again\r\n",))
+            say(server, client, (b"again\r\n",))
+            return b"I: again\r\n" in stream.data and b"O: again\r\n" in stream.data
+
+        wait_until(is_recorded_again, what="a line of each side")
         record = self.record_of(relay, client, server)
-        sent = {"in": b"first\r\n" + self.DATA + b"again\r\n", "out": self.DATA + b"again\r\n"}
+        again = b"again\r\n" * said
+        sent = {"in": b"first\r\n" + self.DATA + again, "out": self.DATA + again}
         self.assert_adds_up(record, sent)
         self.assertEqual(record["recording"], "lossy")
         whole = collector.whole()

@@ -32,7 +32,7 @@ class FrozenDisk:
         mounted = subprocess.run(["mount", "-o", "loop", image, self.directory], capture_output=True, check=False)
         if mounted.returncode != 0:
             test.skipTest("a loop device cannot be mounted here: " + mounted.stderr.decode(errors="replace").strip())
-        test.addCleanup(subprocess.run, ["umount", self.directory], check=True)
+        test.addCleanup(wait_until, self.unmount, what=f"{self.directory} to be let go")
         test.addCleanup(self.thaw)
         self.is_frozen = False
 
@@ -44,6 +44,10 @@ class FrozenDisk:
         if self.is_frozen:
             subprocess.run(["fsfreeze", "--unfreeze", self.directory], check=True)
         self.is_frozen = False
+
+    def unmount(self):
+        """False while a process that was held up by the frozen disk is still about to end."""
+        return subprocess.run(["umount", self.directory], stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 class HungDisk(EndToEnd):

@@ -26,6 +26,7 @@ extension Scenario {
     let broken = connections.filter { $0.hasReset || $0.hasEnded }
     let recording = end.text("recording")
     switch recording {
+    case "none" where isNeverBegun(client, end): break
     case "complete", "truncated": if lost > 0 { faults.append("has gaps") }
     case "lossy": if lost == 0, gaps.isEmpty, broken.isEmpty, !hasGaps(end) { faults.append("nothing is lost") }
     default: faults.append("unexpected")

@@ -106,6 +106,17 @@ struct Scenario {
     }
     let serverSeed = random.next()
     var serverRandom = SeededGenerator(seed: serverSeed)
+    // Drawn apart again.
+    var tls = SeededGenerator(seed: seed &+ 0x746C_73)
+    if tls.once(in: 4) {
+      if tls.once(in: 2) {
+        configuration.frontTLS = .implicit
+        for client in clients { client.tls = try! SimulatedTLS.client(isClean: !tls.once(in: 4)) }
+      }
+      if configuration.frontTLS == nil || tls.once(in: 2) { configuration.backTLS = .implicit }
+    }
+    let hasServerTLS = configuration.backTLS != nil
+    let serverEndsCleanly = !tls.once(in: 4)
     // The collector's stream has oracles of its own.
     dialogues =
       configuration.collector == nil ? ScenarioDialogues(seed: seed, clients: clients, &configuration, world) : nil
@@ -113,6 +124,7 @@ struct Scenario {
     let isTaught = dialogues != nil
     world.makeServer = {
       let server = Self.peer(&serverRandom)
+      if hasServerTLS { server.tls = try! SimulatedTLS.server(isClean: serverEndsCleanly) }
       if isTaught {
         // Whose server it is, and so what it has to say, is known when it is linked.
         server.script = []
@@ -157,7 +169,9 @@ struct Scenario {
       directory: configuration.collector != nil || configuration.directory.hasVariables ? -1 : 5, index: 4,
       processID: 77,
       maxSessions: maxSessions, maxSlots: maxSessions * 2, maxPipes: maxPipes,
-      leastPipeBytes: world.faults.pipeRefused > 0 ? 17 : 1, splicing: splicing)
+      leastPipeBytes: world.faults.pipeRefused > 0 ? 17 : 1, splicing: splicing,
+      front: configuration.frontTLS == nil ? nil : TLSFront(try! TestCertificates.shared.identity("rsa")),
+      back: configuration.backTLS == nil ? nil : TLSBack(try! TestCertificates.shared.trust()))
     do {
       var loop = try RelayLoop.make(
         configuration: configuration, environment: environment, ring: SimulatedRing(world: world))
@@ -198,8 +212,15 @@ struct Scenario {
       if loop.spans.parkedBytes != 0 { fail("\(loop.spans.parkedBytes) parked bytes did not come home") }
       if loop.pipes.usedCount != 0 || loop.pipes.idleCount != 0 { fail("pipes did not come home") }
       if loop.heap.count != 0 { fail("\(loop.heap.count) deadlines are left") }
+      if loop.tlsLegs.contains(where: { $0 != nil }) || loop.sealedBytes != 0 || !loop.tlsFacts.isEmpty {
+        fail("something of TLS did not come home: \(loop.sealedBytes) bytes")
+      }
       if loop.activeSessions != 0 { fail("\(loop.activeSessions) sessions are counted as active") }
     } catch {
+      if getenv("SIMULATION_TRACE") != nil {
+        print(world.operations, configuration)
+        for client in clients { print(client.number, client.summary, servers[client.number]?.summary ?? "no server") }
+      }
       fail("the loop failed: \(error)")
     }
     if getenv("SIMULATION_TRACE") != nil { print(world.indexText, world.faults) }
@@ -224,6 +245,7 @@ struct Scenario {
         let flow = FlowIndex(rawValue: slot << 1 | direction)
         let key = client.number << 1 | direction
         if sessions[flow: flow].way == .splice {
+          if sessions[slot].sealing != .none { fail("client \(client.number) has TLS and is spliced") }
           if sessions[file: flow].isRecording { fail("client \(client.number) is recorded and spliced") }
           if splicedFlows.insert(key).inserted { promotions += 1 }
         } else if splicedFlows.remove(key) != nil, sessions[flow: flow].sink == .open {
@@ -293,14 +315,17 @@ struct Scenario {
     judgeRecording(client, .in, client.script, end)
     judgeRecording(client, .out, server?.script ?? [], end)
     guard let server else {
-      if reason != "connect-failed" && reason != "log-error" {
+      // A client under TLS may have said all, and its end, with the last of its handshake.
+      let isKnown = ["connect-failed", "log-error", "tls-error"].contains(reason)
+      if !isKnown, client.tls == nil || !reason.hasPrefix("client-") {
         fail("client \(client.number): no server, but \(reason)")
       }
       return
     }
     // The relay may have cut a session that one side had ended already: then the reason is that first end.
     let isCut =
-      ["idle", "drain", "log-error"].contains(reason) || configuration.idleNanoseconds == Self.shortIdleNanoseconds
+      ["idle", "drain", "log-error", "tls-error"].contains(reason)
+      || configuration.idleNanoseconds == Self.shortIdleNanoseconds
       || configuration.logError == .close && end.text("recording") == "failed"
     judgeFlow("in", from: client, to: server, taken: end.number("in_bytes"), isCut: isCut)
     judgeFlow("out", from: server, to: client, taken: end.number("out_bytes"), isCut: isCut)
@@ -319,7 +344,15 @@ struct Scenario {
     if !source.hasReset {
       if sink.received.count != source.script.count { complain("only a part arrived") }
       if source.hasEnded && !sink.sawEnd && !sink.sawReset { complain("the end did not arrive") }
+      if let tls = sink.tls, source.hasEnded, tls.sawEnd != source.endsCleanly {
+        complain(source.endsCleanly ? "a clean end arrived as a cut" : "a cut arrived as a clean end")
+      }
     }
+  }
+
+  /// A session is not recorded whose client never got as far as TLS.
+  func isNeverBegun(_ client: SimulatedWorld.Peer, _ end: End) -> Bool {
+    servers[client.number] == nil && end.text("reason") == "tls-error"
   }
 
   private mutating func judgeRecording(
@@ -340,7 +373,9 @@ struct Scenario {
     if let file, file.count != written { complain("the file has \(file.count) bytes, the index says \(written)") }
     let isWanted = configuration.isRecorded(PeerAddress(ipv4: client.address, port: 0))
     // With a directory for each user it also depends on who logs in.
-    let isRecorded = isWanted && (!configuration.directory.needsUser || recording != "none")
+    let isRecorded =
+      isWanted && (!configuration.directory.needsUser || recording != "none")
+      && !(isNeverBegun(client, end) && recording == "none")
     if isWanted == (recording == "none"), servers[client.number] != nil, !configuration.directory.needsUser {
       complain("the index is wrong about whether it was recorded")
     }

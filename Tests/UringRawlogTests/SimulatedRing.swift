@@ -81,8 +81,7 @@ struct SimulatedRing: Ring, ~Copyable {
   mutating func makePipe(bytes: Int) throws(Errno) -> Pipe { try world.makePipe(bytes) }
   func close(_ pipe: Pipe) { world.close(pipe) }
   func splice(from: Int32, to: Int32, bytes: Int) -> Int { world.splice(from, to, bytes) }
-  /// A socket may take nothing at once.
-  func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) {}
+  func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) { world.sendNow(socket, bytes) }
   func shutdownSending(_ socket: Int32) { world.shutdown(socket) }
   func isDelivered(_ socket: Int32) -> Bool { world.isDelivered() }
   func peerAddress(of socket: Int32) -> PeerAddress? {

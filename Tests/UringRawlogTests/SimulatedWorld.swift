@@ -56,9 +56,20 @@ final class SimulatedWorld {
     var sawEnd = false
     var sawReset = false
     var isClosedByRelay = false
+    /// What it speaks; nil in the clear.
+    var tls: SimulatedTLS?
+    /// Its stream ended, and can be told from one that was cut.
+    var endsCleanly: Bool { hasEnded && (tls?.isClean ?? true) }
 
     init(script: [UInt8]) {
       self.script = script
+    }
+
+    /// For a trace.
+    var summary: String {
+      "sent \(sentCount) of \(script.count), received \(received.count), resets \(resetsAtEnd), waits \(waitsForEnd), "
+        + "stalled \(stalledUntil), ended \(hasEnded), reset \(hasReset), saw end \(sawEnd), saw reset \(sawReset), "
+        + "TLS \(tls.map { "open \($0.isOpen), clean \($0.isClean), saw end \($0.sawEnd)" } ?? "none")"
     }
 
     /// Bytes of its script that it would send now.
@@ -66,6 +77,7 @@ final class SimulatedWorld {
       // Whoever hears nothing more need not wait.
       if sawEnd || sawReset { pauses = [] }
       while let pause = pauses.first, received.count >= pause.received { pauses.removeFirst() }
+      guard tls?.isOpen ?? true else { return 0 }
       return (pauses.first?.place ?? script.count) - sentCount
     }
   }
@@ -332,12 +344,17 @@ final class SimulatedWorld {
         let room = connection.window - connection.incoming.count
         let count = min(peer.willing, room, 1 + random.below(random.once(in: 4) ? connection.window : 300))
         if count > 0 {
-          connection.incoming += peer.script[peer.sentCount..<peer.sentCount + count]
+          let bytes = Array(peer.script[peer.sentCount..<peer.sentCount + count])
+          connection.incoming += peer.tls?.seal(bytes) ?? bytes
           peer.sentCount += count
         }
       } else if peer.resetsAtEnd {
         if connection.incoming.isEmpty { reset(connection) }
+      } else if peer.tls?.isOpen == false {
+        // Nobody leaves in the middle of a handshake, but by a reset.
+        if peer.sawEnd || peer.sawReset { peer.hasEnded = true }
       } else if !peer.waitsForEnd || peer.sawEnd {
+        if let tls = peer.tls { connection.incoming += tls.end() }
         peer.hasEnded = true
       }
     }
@@ -504,7 +521,9 @@ final class SimulatedWorld {
     let peer = backlog.removeFirst()
     let descriptor = nextDescriptor
     nextDescriptor += 1
-    descriptors[descriptor] = .connection(Connection(peer, window: 1 + random.below(70_000)))
+    let connection = Connection(peer, window: 1 + random.below(70_000))
+    if let tls = peer.tls { connection.incoming += tls.begin() }
+    descriptors[descriptor] = .connection(connection)
     let more = multishot && !random.once(in: faults.multishotEnds)
     complete(operation.token, descriptor, more: more)
     return !more
@@ -607,9 +626,32 @@ final class SimulatedWorld {
     }
     let all = pieces.flatMap { Array($0) }
     let count = random.once(in: 3) ? 1 + random.below(all.count) : all.count
-    connection.peer.received += all[..<count]
+    deliver(Array(all[..<count]), to: connection)
     complete(operation.token, Int32(count))
     return true
+  }
+
+  private func deliver(_ bytes: [UInt8], to connection: Connection) {
+    let peer = connection.peer
+    guard let tls = peer.tls else {
+      peer.received += bytes
+      return
+    }
+    let (plaintext, answer) = tls.take(bytes)
+    peer.received += plaintext
+    if !peer.hasEnded { connection.incoming += answer }
+    if let failure = tls.failure { violate("peer \(peer.number) got no proper TLS: \(failure)") }
+  }
+
+  /// What a socket takes at once: all of it, or nothing.
+  func sendNow(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) {
+    guard case .connection(let connection)? = descriptors[descriptor] else {
+      violate("send on \(descriptor), which is no connection")
+      return
+    }
+    let isTaken = !connection.peer.hasReset && connection.peer.stalledUntil <= now.nanoseconds && !random.once(in: 3)
+    guard isTaken else { return }
+    deliver(Array(bytes), to: connection)
   }
 
   private func workWrite(_ operation: Operation, _ pieces: [UnsafeRawBufferPointer], _ offset: Int64) -> Bool {

@@ -27,7 +27,7 @@ import Testing
     // The seeds reach what they are for.
     if count >= 400 {
       #expect(promotions > Int(count) / 2 && demotions > Int(count) / 10)
-      #expect(redactions > Int(count) / 2 && loginEnds > Int(count) / 20)
+      #expect(redactions > Int(count) / 4 && loginEnds > Int(count) / 20)
     }
     if Self.number("SIMULATION_PROGRESS") != nil {
       print("\(promotions) promotions, \(demotions) demotions, \(redactions) redactions, \(loginEnds) ends at a login")

@@ -107,8 +107,9 @@ struct TestCertificates: Sendable {
       String.init)
     try TestProcess.run(["openssl"] + request + [subject], directory: directory.path)
     try openssl(
-      "ca -config ca.conf -batch -notext -in \(key).csr -out \(output ?? key).crt -cert \(issuer).pem -keyfile \(issuer).key"
-        + " -extensions \(extensions) -startdate \(years.lowerBound)0101000000Z -enddate \(years.upperBound)0101000000Z"
+      "ca -config ca.conf -batch -notext -in \(key).csr -out \(output ?? key).crt -cert \(issuer).pem"
+        + " -keyfile \(issuer).key -extensions \(extensions) -startdate \(years.lowerBound)0101000000Z"
+        + " -enddate \(years.upperBound)0101000000Z"
     )
   }
 

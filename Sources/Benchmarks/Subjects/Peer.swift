@@ -204,7 +204,8 @@ struct Peer {
 
   private static func configured(
     _ name: String, _ shown: String,
-    _ make: @escaping @Sendable (UInt16, UInt16, String) throws(BenchError) -> (path: String, text: String, command: [String])
+    _ make:
+      @escaping @Sendable (UInt16, UInt16, String) throws(BenchError) -> (path: String, text: String, command: [String])
   ) -> Subject {
     Subject(name: name, role: .peer, configuration: shown) { (server, directory) throws(BenchError) in
       let listen = try Loopback.freePort()

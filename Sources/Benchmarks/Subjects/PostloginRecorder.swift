@@ -17,7 +17,8 @@ struct PostloginRecorder {
   private static var server: String { parentDirectory(ownProgram) + "/bench-server" }
 
   var configuration: String {
-    "HOME=DIR \(program ?? "") -t bench-server ANSWERS, started for each connection with the socket as descriptors 0 and "
+    // Where ours was built says nothing to whoever reads the result.
+    "HOME=DIR \(program == Self.ours ? name : program ?? "") -t bench-server ANSWERS, started for each connection with the socket as descriptors 0 and "
       + "1; what bench-server needs when it is started without it is taken off"
   }
 

@@ -137,6 +137,10 @@ static inline int uring_register_buffers(struct io_uring *ring, void *address, u
 }
 
 // Variadic functions and macros that Swift cannot call.
+// The command line as the kernel gave it; for a program without the Swift runtime, which has no CommandLine.
+extern int uring_argument_count;
+extern char **uring_arguments;
+
 int uring_open(const char *path, int flags, unsigned mode);
 /// Whether a file system is one that has no device (statfs(2)): tmpfs or ramfs.
 int uring_is_in_memory(int descriptor);

@@ -195,7 +195,7 @@ enum Limits {
   static let handshakeBytes = 128 << 10
   /// How long the loop computes handshakes in a turn before it relays again, and the most that it looks at. One takes
   /// 0.1 to 2 ms, by the kind of the key.
-  static let handshakeNanosecondsPerTurn: UInt64 = 1_000_000
+  static let handshakeNanosecondsPerTurn: UInt64 = 300_000
   static let handshakesPerTurn = 64
   /// Plaintext that is made records of for one send; four full ones.
   static let sealedBytes = 64 << 10

@@ -361,6 +361,7 @@ extension RelayLoop where R: ~Copyable {
     let output = tls.makeOutput(for: wanted)
     let moved = fill(flow, tls, output, wanted)
     tls.filled(moved.made)
+    if tls.isBusy { sealedBytes += output.count }
     if moved.taken > 0 {
       // What is sealed is as good as sent: it cannot be taken back, and the queue needs it no more.
       sessions[flow: flow].sendStarted(moved.taken, at: clock.now.nanoseconds)
@@ -370,7 +371,6 @@ extension RelayLoop where R: ~Copyable {
     if tls.engine.state == .failed {
       tlsFailed(flow.slot, flow.sink, tls.engine.failure?.text ?? "no reason given")
     } else if tls.isBusy {
-      sealedBytes += tls.output.unsafelyUnwrapped.count
       sendSealed(flow, tls)
     }
   }
@@ -448,14 +448,12 @@ extension RelayLoop where R: ~Copyable {
   /// on its way out, and nothing else.
   mutating func isSealedEndSent(_ flow: FlowIndex) -> Bool {
     guard let tls = tls(flow.slot, flow.sink), sessions[flow: flow].sink == .open else { return true }
-    if tls.isBusy || tls.isSending { return false }
     let isClean =
       sessions[flow: flow].source == .ended
       && (flow.source == .client ? sessions[flow.slot].clientClose : sessions[flow.slot].serverClose) == .clean
-    guard isClean, tls.isSettled, !tls.engine.isClosed else { return true }
-    tls.engine.close()
+    if isClean, tls.isSettled, !tls.engine.isClosed { tls.engine.close() }
     seal(flow, tls)
-    return !tls.isBusy
+    return !tls.isBusy && tls.engine.pendingBytes == 0
   }
 
   /// Nothing is kept of a session that is over; only when no operation on its sockets is with the kernel.

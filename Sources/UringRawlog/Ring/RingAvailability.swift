@@ -54,7 +54,7 @@ enum RingAvailability {
     static var current: System {
       var system = System()
       if let text = readSmallFile("/proc/sys/kernel/io_uring_disabled") {
-        system.disabled = Int(text.prefix(while: \.isNumber)) ?? 0
+        system.disabled = Int(text.prefix { $0.isNumber }) ?? 0
       }
       if let status = readSmallFile("/proc/self/status") {
         let line = status.split(separator: "\n").first { $0.hasPrefix("Seccomp:") }

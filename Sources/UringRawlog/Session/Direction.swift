@@ -4,6 +4,14 @@ enum Direction: Int {
   case out = 1
 
   var reverse: Direction { self == .in ? .out : .in }
+
+  /// As file names and messages have it.
+  var name: String {
+    switch self {
+    case .in: "in"
+    case .out: "out"
+    }
+  }
 }
 
 /// One of the two connections of a session.

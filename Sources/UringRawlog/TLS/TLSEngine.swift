@@ -137,8 +137,8 @@ struct TLSEngine: ~Copyable {
 
   /// Takes ciphertext as long as there is room for its plaintext.
   ///
-  /// In the state `handshaking` it takes nothing. Once the peer has ended, or the engine failed, what comes is taken and
-  /// dropped (RFC 8446 §6.1: data after a closure alert is ignored).
+  /// In the state `handshaking` it takes nothing. Once the peer has ended, or the engine failed, what comes is taken
+  /// and dropped (RFC 8446 §6.1: data after a closure alert is ignored).
   ///
   /// - Parameters:
   ///   - place: where `ciphertext` lies in the leg's stream.
@@ -196,7 +196,8 @@ struct TLSEngine: ~Copyable {
   /// Fetches what is pending, then takes plaintext and makes records of it as long as there is room. Without plaintext
   /// it only fetches.
   ///
-  /// Plaintext is taken in the states `open` and `ended`, until `close`. What was taken is in `ciphertext`, or pending.
+  /// Plaintext is taken in the states `open`, `ended` and `truncated`, until `close`: who sends nothing more may listen.
+  /// What was taken is in `ciphertext`, or pending.
   ///
   /// - Parameters:
   ///   - ciphertext: at least `leastRoom` bytes, or it may not get on.
@@ -224,13 +225,13 @@ struct TLSEngine: ~Copyable {
 
   private var maySend: Bool {
     switch state {
-    case .open, .ended: !isClosed
-    case .handshaking, .truncated, .failed: false
+    case .open, .ended, .truncated: !isClosed
+    case .handshaking, .failed: false
     }
   }
 
   /// Ends our direction with close_notify, which is pending then; what the peer sends can still be received. During the
-  /// handshake, after a cut or a failure there is nothing to be closed.
+  /// handshake and after a failure there is nothing to be closed.
   mutating func close() {
     guard maySend else { return }
     isClosed = true

@@ -1,7 +1,8 @@
 import COpenSSL
 import Glibc
 
-/// Who we are to clients: certificates with their keys, and the keys that tickets for resuming sessions are sealed with.
+/// Who we are to clients: certificates with their keys, and the keys that tickets for resuming sessions are sealed
+/// with.
 ///
 /// To exchange it (SIGHUP, a renewed certificate) another one is made and assigned in its place. Engines that were made
 /// before keep what they were made with. When making the other one fails, this one is still there.
@@ -15,8 +16,8 @@ struct TLSIdentity: ~Copyable {
     self.settings = settings
   }
 
-  /// Reads all files, and checks what can be checked: that they are there, that each key is that of its certificate, and
-  /// that the certificates are valid now.
+  /// Reads all files, and checks what can be checked: that they are there, that each key is that of its certificate,
+  /// and that the certificates are valid now.
   static func make(
     _ files: TLSIdentityFiles, versions: ClosedRange<TLSVersion> = TLSVersion.all
   ) throws(TLSSetupError) -> TLSIdentity {
@@ -69,8 +70,8 @@ struct TLSIdentity: ~Copyable {
     }
   }
 
-  /// Seals tickets with new keys from now on. Those that were given out before do not resume any more. Who comes to know
-  /// a ticket key can read the TLS 1.2 sessions whose tickets it sealed, so it should not live long.
+  /// Seals tickets with new keys from now on. Those that were given out before do not resume any more. Who comes to
+  /// know a ticket key can read the TLS 1.2 sessions whose tickets it sealed, so it should not live long.
   func rotateTicketKeys() {
     let size = openssl_ticket_keys_size(settings.pointer)
     withUnsafeTemporaryAllocation(byteCount: size, alignment: 16) { keys in

@@ -21,8 +21,8 @@ public struct TLSIdentityFiles: Sendable, Equatable {
     self.passwordFile = passwordFile
   }
 
-  /// The first of the files that cannot be opened now, with the rights that the process has now. After root was given up
-  /// it says whether the files can be read again on SIGHUP.
+  /// The first of the files that cannot be opened now, with the rights that the process has now. After root was given
+  /// up it says whether the files can be read again on SIGHUP.
   func firstUnreadable() -> TLSSetupError? {
     let named =
       pairs.map { (TLSSetupError.Option.certificate, $0.certificate) } + pairs.map { (.key, $0.key) }

@@ -14,7 +14,7 @@ struct TLSSettings: ~Copyable {
     + "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384"
   /// For TLS 1.3: all that it has in general use, the fastest first.
   private static let suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-  /// Key exchange. The larger groups that OpenSSL knows cost a server ten times the time, at the wish of any client.
+  /// Key exchange, with the groups that clients in use have. Others would only cost time, at the wish of any client.
   private static let groups = "X25519:P-256:P-384"
   /// The same with the hybrid group that is safe from quantum computers, where OpenSSL knows it (from 3.5 on).
   private static let hybridGroups = "X25519MLKEM768:" + groups

@@ -58,8 +58,8 @@ struct TLSTrust: ~Copyable {
     }
   }
 
-  /// Where OpenSSL keeps the last session for us, beside the settings: it is freed with these, after the last connection
-  /// that may bring another.
+  /// Where OpenSSL keeps the last session for us, beside the settings: it is freed with these, after the last
+  /// connection that may bring another.
   private static let sessionIndex = openssl_new_index { _, session, _, _, _, _ in
     SSL_SESSION_free(session.map { OpaquePointer($0) })
   }
