@@ -75,8 +75,8 @@ struct Program: ParsableCommand {
       if argument.hasPrefix("-f") { name = "--filter" }
       guard name.hasPrefix("--"),
         ![
-          "--listen", "--only", "--proxy-from", "--workload", "--timestamps", "--boundaries", "--ip-in-name",
-          "--follow",
+          "--listen", "--only", "--proxy-from", "--tls-cert", "--tls-key", "--workload", "--timestamps",
+          "--boundaries", "--ip-in-name", "--follow",
         ].contains(name)
       else { continue }
       if !seen.insert(name).inserted { return name }

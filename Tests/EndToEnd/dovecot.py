@@ -45,6 +45,11 @@ def why_unavailable():
     return None
 
 
+def has_sieve():
+    """Whether it also knows ManageSieve, whose service is `sieve` here as in its configuration."""
+    return os.path.exists(os.path.join(_MODULES, "managesieve"))
+
+
 class Dovecot:
     """A running Dovecot with one user; a context manager.
 
@@ -57,13 +62,15 @@ class Dovecot:
     `tls_ports`, and offer STARTTLS; the certificate is `certificate`. `users` are more users and their passwords;
     `mechanisms` are those of SASL, and `apop`. The protocol `sieve` needs dovecot-managesieved.
     With `login_rawlog` the login services record too (`imap-login -R`), into `login_rawlog_directory`; this needs root.
+    With `haproxy` login services also listen on `proxied_ports`, where each connection begins with a PROXY header.
+    `more` is added to the configuration.
     """
 
     user = "alice"
     password = "wonder-land"
 
     def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False, postlogin=None, tls=False,
-                 mechanisms=("plain", "login"), users=None, login_rawlog=False):
+                 mechanisms=("plain", "login"), users=None, login_rawlog=False, haproxy=False, more=()):
         self.protocols = tuple(protocols)
         self._relay_port = relay_port
         self._rawlog = ("imap",) if rawlog is True else tuple(rawlog or ())
@@ -72,7 +79,10 @@ class Dovecot:
         self._mechanisms = tuple(mechanisms)
         self._login_rawlog = login_rawlog
         self._users = {self.user: self.password, **(users or {})}
+        self._haproxy = haproxy
+        self._more = tuple(more)
         self.tls_ports = {}
+        self.proxied_ports = {}
         self.process = None
         self.ports = {}
         self.directory = tempfile.mkdtemp(prefix="dovecot-")
@@ -90,8 +100,9 @@ class Dovecot:
             return
         self._make_directories()
         for attempt in range(5):
-            self.ports = _free_ports(self.protocols + tuple(f"{p}s" for p in self.protocols))
-            self.tls_ports = {p: self.ports.pop(f"{p}s") for p in self.protocols}
+            self.ports = _free_ports([p + kind for p in self.protocols for kind in ("", "-tls", "-proxied")])
+            self.tls_ports = {p: self.ports.pop(p + "-tls") for p in self.protocols}
+            self.proxied_ports = {p: self.ports.pop(p + "-proxied") for p in self.protocols}
             try:
                 self._start_once()
                 return
@@ -202,7 +213,11 @@ class Dovecot:
         """A login service: one process for all clients is quicker than one for each."""
         tls = f"port = {self.tls_ports[protocol]}\n    ssl = yes" if self._tls else "port = 0"
         recorded = f"  executable = {_login_service(protocol)} -R rawlog\n" if self._login_rawlog else ""
-        return (f"service {_login_service(protocol)} {{\n  {many_clients}\n{recorded}"
+        proxied = ""
+        if self._haproxy:
+            proxied = (f"  inet_listener {protocol}_proxied {{\n    port = {self.proxied_ports[protocol]}\n"
+                       "    haproxy = yes\n  }\n")
+        return (f"service {_login_service(protocol)} {{\n  {many_clients}\n{recorded}{proxied}"
                 f"  inet_listener {protocol} {{\n    port = {self.ports[protocol]}\n  }}\n"
                 f"  inet_listener {protocol}s {{\n    {tls}\n  }}\n}}")
 
@@ -265,6 +280,8 @@ class Dovecot:
                 continue
             lines.append(self._listener_lines(protocol, many_clients))
         lines += self._postlogin_lines()
+        lines += ["haproxy_trusted_networks = 127.0.0.0/8"] if self._haproxy else []
+        lines += self._more
         if self._relay_port is not None:
             lines += ["submission_relay_host = 127.0.0.1", f"submission_relay_port = {self._relay_port}",
                       "submission_relay_ssl = no"]
