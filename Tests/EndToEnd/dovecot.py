@@ -59,20 +59,22 @@ class Dovecot:
     With `postlogin`, a command, the processes of imap, pop3 and submission are started through it, as
     `executable = script-login -d COMMAND` has it; this needs root. With `tls` the same protocols also listen with TLS, on
     `tls_ports`, and offer STARTTLS; the certificate is `certificate`. With `haproxy` login services also listen on
-    `proxied_ports`, where each connection begins with a PROXY header. `more` is added to the configuration.
+    `proxied_ports`, where each connection begins with a PROXY header. `fields` are extra fields of the user in the
+    password file. `more` is added to the configuration, with the directory for `{rawlog}`.
     """
 
     user = "alice"
     password = "wonder-land"
 
     def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False, postlogin=None, tls=False,
-                 haproxy=False, more=()):
+                 haproxy=False, fields="", more=()):
         self.protocols = tuple(protocols)
         self._relay_port = relay_port
         self._rawlog = ("imap",) if rawlog is True else tuple(rawlog or ())
         self._postlogin = postlogin
         self._tls = tls
         self._haproxy = haproxy
+        self._fields = fields
         self._more = tuple(more)
         self.tls_ports = {}
         self.proxied_ports = {}
@@ -175,7 +177,8 @@ class Dovecot:
                 os.chown(path, uid, gid)
         users = os.path.join(self.directory, "users")
         with open(users, "w", encoding="ascii") as file:
-            file.write(f"{self.user}:{{PLAIN}}{self.password}:{uid}:{gid}::{self.directory}/home/{self.user}::\n")
+            file.write(f"{self.user}:{{PLAIN}}{self.password}:{uid}:{gid}::{self.directory}/home/{self.user}::"
+                       f"{self._fields}\n")
         os.chmod(users, 0o644)
 
     def _make_certificate(self):
@@ -265,7 +268,7 @@ class Dovecot:
             lines.append(self._listener_lines(protocol, many_clients))
         lines += self._postlogin_lines()
         lines += ["haproxy_trusted_networks = 127.0.0.0/8"] if self._haproxy else []
-        lines += self._more
+        lines += [line.replace("{rawlog}", self.rawlog_directory) for line in self._more]
         if self._relay_port is not None:
             lines += ["submission_relay_host = 127.0.0.1", f"submission_relay_port = {self._relay_port}",
                       "submission_relay_ssl = no"]
