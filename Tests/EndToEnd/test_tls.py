@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import smtplib
@@ -14,7 +15,7 @@ import unittest
 
 import tls
 from peers import Task, all_results, digest, payload, receive_until_end, reset
-from relay import run, wait_until
+from relay import ROOT, run, wait_until
 from tls import CERTIFICATES, Plain, Sealed, TLSTests, openssl
 
 WHY_NOT = tls.why_unavailable()
@@ -623,6 +624,30 @@ class BadInput(unittest.TestCase):
                 (("--tls-min-version", "1.3"), "neither leg has TLS"),
                 (("--handshake-timeout", "soon"), "--handshake-timeout")):
             self.check(64, words, *options)
+
+
+@unittest.skipIf(WHY_NOT, WHY_NOT)
+class Commands(TLSTests):
+    """docs/TLS.md: its commands run."""
+
+    def test_every_command_starts(self):
+        with open(os.path.join(ROOT, "docs", "TLS.md"), encoding="utf-8") as page:
+            lines = [line.strip() for line in page if line.startswith("    uring-rawlog ")]
+        self.assertGreaterEqual(len(lines), 7)
+        for line in lines:
+            with self.subTest(line), tempfile.TemporaryDirectory() as directory:
+                words = [CERTIFICATES.in_place_of(word).replace("/var/log/rawlog", directory)
+                         .replace("mail.example.org", "localhost") for word in shlex.split(line)[1:]]
+                if words[0] == "check":
+                    self.assertEqual(run(*words)[0], 0)
+                    continue
+                given = {}
+                for option in ("--listen", "--connect", "--dir"):
+                    place = words.index(option)
+                    given[option] = words[place + 1]
+                    del words[place:place + 2]
+                relay = self.start(given["--connect"], *words, directory=given["--dir"])
+                self.assertEqual(len(relay.addresses), 1)
 
 
 @unittest.skipIf(WHY_NOT, WHY_NOT)
