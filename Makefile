@@ -79,7 +79,8 @@ FUZZ = .build/fuzz
 FUZZ_SWIFTC = $(SWIFTC) -swift-version 6 -O -use-ld=lld -sanitize=fuzzer,address -parse-as-library
 
 FUZZ_SOURCES_dialogue = $(wildcard Sources/UringRawlog/Mail/*.swift) Tests/Fuzz/DialogueFuzz.swift
-FUZZ_SOURCES_starttls = $(wildcard Sources/UringRawlog/Mail/*.swift) Tests/Fuzz/StartTLSFuzz.swift
+FUZZ_SOURCES_starttls = $(addprefix Sources/UringRawlog/Mail/,StartTLSExchange.swift StartTLSOffer.swift \
+  MailProtocol.swift LiteralHeader.swift) Tests/Fuzz/StartTLSFuzz.swift
 FUZZ_SOURCES_proxy = $(wildcard Sources/UringRawlog/Proxy/*.swift Sources/UringRawlog/Text/*.swift) \
   Sources/UringRawlog/Network/PeerAddress.swift Tests/Fuzz/ProxyFuzz.swift
 
