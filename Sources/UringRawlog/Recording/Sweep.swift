@@ -52,7 +52,7 @@ struct Sweep {
     let opened =
       directory.isEmpty
       ? fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
-      : openFile(below: descriptor, directory, flags: O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+      : openFile(directory, in: descriptor, flags: O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
     guard opened >= 0 else { return }
     guard let stream = fdopendir(opened) else {
       close(opened)
@@ -137,7 +137,7 @@ struct Sweep {
 
   /// Finds out whether a file is being written. The lock is kept until the file is deleted.
   private func lock(_ path: String) -> Lock {
-    let file = openFile(below: descriptor, path, flags: O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+    let file = openFile(path, in: descriptor, flags: O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
     guard file >= 0 else { return .none }
     guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
       close(file)

@@ -4,9 +4,9 @@ import Glibc
 /// open(2), which Swift cannot call with a mode: a descriptor, or -1 and errno.
 func openFile(_ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32 = 0) -> Int32 { uring_open(path, flags, mode) }
 
-/// The same for a path below an opened directory.
-func openFile(below directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32) -> Int32 {
-  uring_openat(directory, path, flags, 0)
+/// openat(2), likewise.
+func openFile(_ path: UnsafePointer<CChar>, in directory: Int32, flags: Int32, mode: UInt32 = 0) -> Int32 {
+  uring_openat(directory, path, flags, mode)
 }
 
 /// Gives a file a name that nobody has yet: whether that was done.
