@@ -16,7 +16,6 @@ extension RelayLoop where R: ~Copyable {
       if let facts = tlsFacts[slot << 1] { names.tls = facts }
       if let facts = tlsFacts[slot << 1 | 1] { names.serverTLS = facts }
     }
-    if isCaptured { names.capture = captureName }
     return names
   }
 
@@ -40,9 +39,12 @@ extension RelayLoop where R: ~Copyable {
     let outFlow = inFlow.reverse
     var gaps = gaps.isEmpty ? [] : gaps[slot] ?? []
     for place in gaps.indices { gaps[place].direction = recorded(gaps[place].direction) }
+    // What is asked of the loop while the session is lent to the index would have it copied.
+    let names = indexNames(slot)
+    let capture = isCaptured ? captureName : []
     index.end(
       sessions[slot], in: sessions[flow: inFlow], out: sessions[flow: outFlow], inFile: sessions[file: inFlow],
-      outFile: sessions[file: outFlow], gaps: gaps, names: indexNames(slot), fileName: fileName, clock: &clock)
+      outFile: sessions[file: outFlow], gaps: gaps, names: names, fileName: fileName, clock: &clock, capture: capture)
   }
 
   mutating func writeIndex() {

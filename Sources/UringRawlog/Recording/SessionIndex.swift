@@ -124,8 +124,6 @@ struct SessionIndex: ~Copyable {
     /// A client of a unix listener: the path that it connected to, unless it has one itself.
     var unixClient: [UInt8]
     let unixServer: [UInt8]
-    /// The capture that has the session's last packet; empty in other layouts.
-    var capture: [UInt8] = []
 
     init(listener: String, listenerPath: String, serverPath: String, mailProtocol: MailProtocol? = nil) {
       self.listener = jsonString(listener)
@@ -144,10 +142,12 @@ struct SessionIndex: ~Copyable {
   }
 
   /// The record of a session's end, with the time of now.
+  ///
+  /// - Parameter capture: the name of the capture that has the session's last packet, as JSON; empty in other layouts.
   mutating func end(
     _ session: borrowing Session, in flowIn: borrowing Flow, out flowOut: borrowing Flow,
     inFile: borrowing RecordingFile, outFile: borrowing RecordingFile,
-    gaps: [RecordingGap], names: Names, fileName: FileName, clock: inout Clock
+    gaps: [RecordingGap], names: Names, fileName: FileName, clock: inout Clock, capture: [UInt8] = []
   ) {
     begin("end", session, names: names, fileName: fileName, at: clock.now.epochMicroseconds, clock: &clock)
     pending.append(",\"user\":")
@@ -187,9 +187,9 @@ struct SessionIndex: ~Copyable {
     pending.append(",\"recording\":\"")
     pending.append(Self.recording(session, inFile, outFile, hasGaps: !gaps.isEmpty))
     pending.append(UInt8(ascii: "\""))
-    if !names.capture.isEmpty {
+    if !capture.isEmpty {
       pending.append(",\"capture\":")
-      pending.append(names.capture)
+      pending.append(capture)
     }
     endLine(at: clock.now.nanoseconds)
   }
