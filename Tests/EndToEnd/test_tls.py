@@ -321,6 +321,26 @@ class Closing(TLSTests):
         self.assertEqual(end[who + "_close"], "cut" if cutter else "clean")
         relay.close()
 
+    def test_what_came_right_before_an_end_is_delivered(self):
+        data = payload(11, 500_000)
+        for front, back in LEGS:
+            for how in ("clean", "cut"):
+                with self.subTest(front=front, back=back, how=how):
+                    seen = []
+                    relay = self.between(front, back, script=lambda peer: seen.append(peer.read_to_end()))
+                    client = self.peer(relay, front)
+                    client.write(data)
+                    if how == "clean":
+                        client.close_notify()
+                    # Closing would be a reset: there are tickets that the client has not read.
+                    client.socket.shutdown(socket.SHUT_WR)
+                    end = self.end(relay)
+                    wait_until(lambda: seen, what="the server to see the end")
+                    self.assertEqual((digest(seen[0][0]), seen[0][1]),
+                                     (digest(data), "cut" if how == "cut" and front and back else "clean"))
+                    self.assertEqual((end["in_bytes"], digest(relay.recording(end, "in"))), (len(data), digest(data)))
+                    relay.close()
+
     def test_a_reset_is_told_from_a_cut(self):
         for front, back in LEGS:
             with self.subTest(front=front, back=back):
@@ -669,6 +689,36 @@ class Reloading(TLSTests):
                 wait_until(lambda words=words: words in "\n".join(relay.lines[said:]), what=words)
                 self.assertEqual(self.shown(relay), self.der("ecdsa"))
 
+    def test_authorities_are_read_again(self):
+        trusted = os.path.join(self.directory, "a.pem")
+        shutil.copy(CERTIFICATES.path("selfsigned"), trusted)
+        relay = self.start(self.server(), "--connect-tls", "implicit", "--connect-ca", trusted)
+        self.assertEqual(self.peer(relay, False).read_to_end(), (b"", "clean"))
+        shutil.copy(CERTIFICATES.path("authority"), trusted)
+        for _ in range(10):
+            relay.signal(signal.SIGHUP)
+
+        def trusts():
+            client = self.peer(relay, False)
+            client.write(b"x")
+            return client.read(1) == b"x"
+
+        wait_until(trusts, what="the new authority")
+
+    def test_tickets_of_an_older_certificate_are_no_hindrance(self):
+        relay = self.start(self.server(tls=False), *self.options())
+        context = CERTIFICATES.client_context()
+        client = self.peer(relay, context=context)
+        client.write(b"x")
+        client.read_exactly(1)
+        session = client.object.session
+        self.use("chain")
+        relay.signal(signal.SIGHUP)
+        wait_until(lambda: self.shown(relay) == self.der("chain"), what="the new certificate")
+        client = self.peer(relay, context=context, session=session)
+        client.write(b"x")
+        self.assertEqual(client.read_exactly(1), b"x")
+
     @unittest.skipIf(os.geteuid() != 0, "needs root")
     def test_a_key_that_the_user_cannot_read_is_said_at_start(self):
         os.chmod(os.path.join(self.directory, "k.pem"), 0o600)
@@ -830,7 +880,8 @@ class Programs(TLSTests):
         port = listener.port
         listener.close()
         server = subprocess.Popen(["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert",
-                                   CERTIFICATES.path("ecdsa"), "-key", CERTIFICATES.key("ecdsa"), "-rev", "-quiet"],
+                                   CERTIFICATES.path("ecdsa"), "-key", CERTIFICATES.key("ecdsa"), "-rev", "-quiet",
+                                   "-groups", "P-384"],  # which the relay does not guess at once
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.addCleanup(server.wait, 20)
         self.addCleanup(server.kill)
@@ -841,16 +892,17 @@ class Programs(TLSTests):
 
         wait_until(listens, what="s_server")
         relay = self.start(f"127.0.0.1:{port}", *CERTIFICATES.pair("chain"), *self.back())
-        for version in ("-tls1_2", "-tls1_3"):
+        # With the second pair of groups the relay has to ask for another key share (RFC 8446 section 4.1.4).
+        for version in (["-tls1_2"], ["-tls1_3"], ["-tls1_3", "-groups", "P-521:P-256"]):
             done = subprocess.run(
-                ["openssl", "s_client", "-connect", f"127.0.0.1:{relay.port}", version, "-CAfile",
+                ["openssl", "s_client", "-connect", f"127.0.0.1:{relay.port}", *version, "-CAfile",
                  CERTIFICATES.path("authority"), "-verify_return_error", "-verify_hostname", "localhost",
                  "-servername", "localhost", "-ign_eof"],
                 input=b"hello\nCLOSE\n", capture_output=True, timeout=30, check=False)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(b"olleh", done.stdout)
             self.assertIn(b"Verify return code: 0 (ok)", done.stdout)
-        for end in relay.wait_ends(2):
+        for end in relay.wait_ends(3):
             self.assertEqual(relay.recording(end, "in"), b"hello\nCLOSE\n")
             self.assertEqual(relay.recording(end, "out")[:6], b"olleh\n")
 
