@@ -477,21 +477,58 @@ class Ways(TLSTests):
                 self.addCleanup(client.kill)
                 output = []
                 Task(lambda: [output.append(line) for line in client.stdout])
-                for line in (b"first\n", command + b"\n", b"second\n"):
-                    client.stdin.write(line)
-                    client.stdin.flush()
-                    if line == b"first\n":
-                        wait_until(lambda: b"first\n" in output, what="the first line")
-                    if line == command + b"\n":
-                        said = b"RENEGOTIATING\n" if command == b"R" else b"KEYUPDATE\n"
-                        wait_until(lambda: said in output, what=said)
+                self._say(client, b"first")
+                wait_until(lambda: b"first\n" in output, what="the first line")
+                self._say(client, command)
                 if command == b"R":
                     client.wait(20)
-                    self.assertNotIn(b"second\n", output)
+                    self.assertIn(b"RENEGOTIATING\n", output)
                 else:
+                    wait_until(lambda: b"KEYUPDATE\n" in output, what="the change of keys")
+                    self._say(client, b"second")
                     wait_until(lambda: b"second\n" in output, what="the second line")
                 client.stdin.close()
         self.peer(relay).close()
+
+    @staticmethod
+    def _say(client, line):
+        client.stdin.write(line + b"\n")
+        client.stdin.flush()
+
+    def test_nothing_is_kept_of_sessions_that_are_over(self):
+        relay = self.between(True, True)
+        wrong = self.between(True, True, "--connect-name", "other.test.invalid")
+        growth = []
+        for relay, session in ((relay, self._whole_session), (relay, self._garbage), (relay, self._half_a_handshake),
+                               (wrong, lambda relay: self.peer(relay).read_to_end())):
+            for _ in range(100):
+                session(relay)
+            before = relay.resident_bytes()
+            for _ in range(300):
+                session(relay)
+            # An engine takes more than 20 KiB.
+            growth.append((relay.resident_bytes() - before) >> 10)
+        self.assertLess(max(growth), 2048, growth)
+
+    def _whole_session(self, relay):
+        with connect(relay.address) as sock:
+            client = Sealed(sock, CERTIFICATES.client_context()).handshake()
+            client.write(b"x")
+            client.read_exactly(1)
+
+    def _garbage(self, relay):
+        with connect(relay.address) as sock:
+            sock.sendall(b"EHLO x\r\n")
+            receive_until_end(sock)
+
+    def _half_a_handshake(self, relay):
+        with connect(relay.address) as sock:
+            client = Sealed(sock, CERTIFICATES.client_context())
+            try:
+                client.object.do_handshake()
+            except ssl.SSLWantReadError:
+                client.flush()
+            sock.recv(1)
 
 
 @unittest.skipIf(WHY_NOT, WHY_NOT)
