@@ -11,7 +11,7 @@ struct LiteralHeader {
     case complete
   }
 
-  /// The longest header, with its CR LF: twenty digits say more than any literal has.
+  /// The longest header that is believed, with its CR LF: twenty digits say more than any literal has.
   static let longest = 1 + mostDigits + 4
   private static let mostDigits = 20
 
@@ -39,11 +39,12 @@ struct LiteralHeader {
     }
     switch phase {
     case .digits:
-      if byte &- UInt8(ascii: "0") < 10, digits < Self.mostDigits {
-        digits += 1
+      if byte &- UInt8(ascii: "0") < 10 {
+        // With more than that nobody knows what a server makes of it, zeros in front or not.
+        digits = min(digits, UInt8(Self.mostDigits)) + 1
         let (tens, isTooMuch) = count.multipliedReportingOverflow(by: 10)
         let (sum, isMore) = tens.addingReportingOverflow(UInt64(byte - UInt8(ascii: "0")))
-        count = isTooMuch || isMore ? .max : sum
+        count = isTooMuch || isMore || digits > Self.mostDigits ? .max : sum
         return
       }
       if digits > 0, byte == UInt8(ascii: "+") {
