@@ -352,6 +352,10 @@ class TLSTests(EndToEnd):
 
     certificates = CERTIFICATES
 
+    def start(self, connect_to, *options, **keywords):
+        # Hundreds of sessions, each of which is waited for in the index.
+        return super().start(connect_to, "--flush", "5", *options, **keywords)
+
     def back(self, *options):
         return ("--connect-tls", "implicit", "--connect-ca", self.certificates.path("authority"), *options)
 
