@@ -62,6 +62,7 @@ public enum Relay {
     }
     // What is created from here on is 0600, whatever the umask was; a unix socket has followed it.
     umask(0o077)
+    if configuration.endsIndexDaily { RecordingDirectory.endIndexDay(configuration) }
     let index = try RecordingDirectory.openIndex(configuration)
     var directory: Int32 = -1
     if !configuration.directory.hasVariables, configuration.collector == nil {
@@ -94,6 +95,7 @@ public enum Relay {
       }
     }
     let hasTLS = configuration.hasTLS
+    let sweeper = try sweeper(configuration, wake: wake)
     let environment = RelayLoop<KernelRing>.Environment(
       listeners: listeners, targets: targets, collectors: collectors, directory: directory, index: index.descriptor,
       indexPath: index.path,
@@ -101,6 +103,8 @@ public enum Relay {
       // Sessions that only wait for their disk must not take the place of new ones.
       maxSlots: min(fitting, configuration.maxSessions * 2),
       signals: signals, wake: wake, maxPipes: pipes, messages: STDERR_FILENO,
+      captureEnded: { sweeper?.hurry() }, swept: { sweeper?.take() ?? [] },
+      endIndexDay: { RecordingDirectory.endIndexDay(configuration, $0.date) },
       front: tls.front, back: tls.back,
       reopenIndex: { () throws(StartError) in
         let opened = try RecordingDirectory.openIndex(configuration)
@@ -119,6 +123,24 @@ public enum Relay {
     } catch {
       for listener in listeners { listener.removePath() }
       throw StartError(.osError, "the ring failed: \(error.text); please report this with the kernel's version")
+    }
+  }
+
+  /// What deletes and compresses recordings; nil where nothing does.
+  private static func sweeper(_ configuration: RelayConfiguration, wake: Int32) throws(StartError) -> Sweeper? {
+    guard configuration.deletes || configuration.compresses else { return nil }
+    var retention = Retention()
+    if configuration.keepBytes > 0 { retention.mostBytes = configuration.keepBytes }
+    if configuration.keepNanoseconds > 0 { retention.mostAge = Int64(configuration.keepNanoseconds) }
+    retention.leastFreePercent = configuration.keepFreePercent
+    do throws(Errno) {
+      let sweeper = try Sweeper(
+        root: configuration.directory.fixedPart, retention: retention,
+        compression: configuration.compresses ? Sweeper.Compression(program: "/proc/self/exe") : nil, wake: wake)
+      try sweeper.begin()
+      return sweeper
+    } catch {
+      throw StartError(.osError, "cannot begin to delete recordings: \(error.text); raise the limits of this user")
     }
   }
 
