@@ -48,6 +48,13 @@ class Budgets(unittest.TestCase):
         self.assertEqual(code, 0, errors + output)
         self.assertEqual(sorted(figures(output)), sorted(MEASUREMENTS))
 
+    def test_an_idle_engine_of_tls_keeps_little(self):
+        # In a process of its own, where nothing else takes memory. It fails by itself when that is too much.
+        done = subprocess.run([PROGRAM, "rehearse", "tls-idle", "300"], capture_output=True, text=True, timeout=60,
+                              check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"each engine keeps \d+ bytes")
+
     def test_every_budget_is_of_a_measurement(self):
         self.assertEqual(sorted(COMMITTED["measurements"]), sorted(MEASUREMENTS))
 

@@ -126,7 +126,7 @@ extension RelayLoop where R: ~Copyable {
   // MARK: Deadlines
 
   /// The next moment at which the session must be looked at; nil when nothing of it can run out.
-  func nextDeadline(_ slot: Int) -> UInt64? {
+  mutating func nextDeadline(_ slot: Int) -> UInt64? {
     var next = UInt64.max
     switch sessions[slot].phase {
     case .connecting:

@@ -41,13 +41,13 @@ extension RelayLoop where R: ~Copyable {
   ///
   /// Inlined, as what does not change the loop: for a call the whole loop would be copied.
   @inline(__always)
-  private func isWorthHearing(_ slot: Int) -> Bool {
+  private mutating func isWorthHearing(_ slot: Int) -> Bool {
     isAnyRecorded(slot) || awaitsStartTLS(slot)
       || sessions[slot].login != .ok && configuration.mailProtocol != .lmtp && !dialogues[slot].isMailSeen
   }
 
   @inline(__always)
-  private func isAnyRecorded(_ slot: Int) -> Bool {
+  private mutating func isAnyRecorded(_ slot: Int) -> Bool {
     sessions[file: FlowIndex(slot, .in)].isRecording || sessions[file: FlowIndex(slot, .out)].isRecording
   }
 

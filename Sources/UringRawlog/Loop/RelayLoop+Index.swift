@@ -8,7 +8,7 @@ extension RelayLoop where R: ~Copyable {
     index.start(sessions[slot], names: indexNames(slot), fileName: fileName, clock: &clock)
   }
 
-  private func indexNames(_ slot: Int) -> SessionIndex.Names {
+  private mutating func indexNames(_ slot: Int) -> SessionIndex.Names {
     var names = names[Int(sessions[slot].listener)]
     if !unixClients.isEmpty, let name = unixClients[slot] { names.unixClient = name }
     if !users.isEmpty, let user = users[slot] { names.user = user }

@@ -3,7 +3,7 @@ import Glibc
 /// The PROXY protocol: whom a connection is for, as a proxy in front says it, and as the server is told.
 extension RelayLoop where R: ~Copyable {
   /// What is expected of a client's first bytes; nil where nothing looks for a header.
-  func proxyPolicy(_ client: PeerAddress) -> ProxyPolicy? {
+  mutating func proxyPolicy(_ client: PeerAddress) -> ProxyPolicy? {
     guard looksForProxy else { return nil }
     let isTrusted =
       client.family == .unix

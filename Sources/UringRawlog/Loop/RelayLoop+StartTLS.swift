@@ -1,7 +1,7 @@
 /// STARTTLS in the dialogue of the two sides: the relay watches them agree, and becomes TLS for each.
 extension RelayLoop where R: ~Copyable {
   /// The client may still ask for TLS, and the relay must hear it.
-  func awaitsStartTLS(_ slot: Int) -> Bool {
+  mutating func awaitsStartTLS(_ slot: Int) -> Bool {
     guard frontTLS == .startTLS, tls(slot, .client) == nil else { return false }
     switch configuration.mailProtocol {
     // Only in the state before a login (RFC 9051 section 6.2, RFC 2595 section 4, RFC 5804 section 2.2).

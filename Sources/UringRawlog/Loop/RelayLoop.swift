@@ -493,7 +493,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   }
 
   /// The flow of a list entry; nil when its session is gone.
-  func flow(_ entry: UInt64) -> FlowIndex? {
+  mutating func flow(_ entry: UInt64) -> FlowIndex? {
     let flow = FlowIndex(rawValue: Int(truncatingIfNeeded: entry & 0xFFFF_FFFF))
     guard sessions.generation(flow.slot) == UInt32(truncatingIfNeeded: entry >> 32),
       sessions[flow.slot].phase != .free
@@ -504,7 +504,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   // MARK: Waiting
 
   /// How long the next turn may wait; nil without end.
-  private func waitNanoseconds() -> UInt64? {
+  private mutating func waitNanoseconds() -> UInt64? {
     let now = clock.now.nanoseconds
     var next = UInt64.max
     if let deadline = heap.earliest { next = min(next, deadline) }
