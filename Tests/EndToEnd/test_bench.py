@@ -159,7 +159,7 @@ class Results(Bench):
                 self.assertEqual(len(names), len(set(names)))
                 if figure["unit"] == "byte" and figure["name"] != "tls-bulk":
                     self.assertIn("recorded -t", names)
-        self.assertEqual({row["name"] for row in result["idle"]}, {"plain", "recorded"})
+        self.assertEqual({row["name"] for row in result["idle"]}, {"plain", "recorded", "recorded --protocol imap"})
         sizes = result["message_sizes"]
         self.assertEqual(sorted({row["bytes"] for row in sizes}), [row["bytes"] for row in sizes])
         for row in sizes:
