@@ -6,17 +6,22 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 import unittest
 
 import peers
+import tls
 from dissection import Capture
 from peers import MIB, EchoServer, EndToEnd, Task, connect, name_of, payload, receive_all, receive_exactly, send_chunks
-from relay import Relay, run, wait_until
+from relay import ROOT, Relay, run, wait_until
 from test_captures import fields, tshark
 from test_recording import mounted
 
+# Where scripts/install-dependencies puts what comes from PyPI.
+PYPI = os.path.join(ROOT, ".build", "pypi")
 IMAP = [(b"* OK ready\r\n", b"a LOGIN joe secret\r\n"), (b"a OK done\r\n", b"b LOGOUT\r\n"),
         (b"* BYE\r\nb OK done\r\n", b"")]
 
@@ -100,6 +105,62 @@ class Sessions(CaptureTest):
         self.assertEqual((said, [line for line in expert if "Warn" in line or "Error" in line]), ([], []))
         times = [float(time_) for (time_,) in fields(path, "", "frame.time_epoch")]
         self.assertEqual(times, sorted(times))
+
+    def test_other_readers_agree(self):
+        """python-pcapng and tcpdump see the packets that are there: their bytes, times, ends and comments."""
+        server = self.serve(EchoServer())
+        relay = self.start_captured(server.address)
+        for number in range(3):
+            with connect(relay.address) as client:
+                send_chunks(client, payload(number, 5000), number)
+                client.shutdown(socket.SHUT_WR)
+                self.assertEqual(len(receive_all(client)), 5000)
+        relay.wait_ends(3)
+        _, (capture,) = self.ended(relay)
+        (path,) = captures(relay.directory)
+        done = subprocess.run(["tcpdump", "-n", "-tt", "-S", "-r", path], capture_output=True, text=True, timeout=60,
+                              check=True)
+        lines = done.stdout.splitlines()
+        self.assertEqual(len(lines), len(capture.packets))
+        for line, packet in zip(lines, capture.packets):
+            self.assertTrue(line.startswith(f"{packet.time // 10**6}.{packet.time % 10**6:06d} IP "), line)
+            self.assertIn(f"length {len(packet.payload)}", line)
+            self.assertNotIn("incorrect", line)
+        if not os.path.isdir(PYPI):
+            self.skipTest("python-pcapng is not installed: scripts/install-dependencies test found no PyPI")
+        sys.path.insert(0, PYPI)
+        self.addCleanup(sys.path.remove, PYPI)
+        from pcapng import FileScanner
+        from pcapng.blocks import EnhancedPacket, SectionHeader
+        with open(path, "rb") as file:
+            found = list(FileScanner(file))
+        self.assertIsInstance(found[0], SectionHeader)
+        packets = [block for block in found if isinstance(block, EnhancedPacket)]
+        self.assertEqual(len(packets), len(capture.packets))
+        for theirs, ours in zip(packets, capture.packets):
+            self.assertAlmostEqual(theirs.timestamp, ours.time / 1e6, places=5)
+            self.assertTrue(theirs.packet_data.endswith(bytes(ours.payload)))
+            comments = [theirs.options[name] for name in theirs.options if name == "opt_comment"]
+            self.assertEqual(bool(comments), bool(ours.comments))
+
+    @unittest.skipIf(tls.why_unavailable(), tls.why_unavailable())
+    def test_what_was_encrypted_is_readable(self):
+        certificates = tls.CERTIFICATES
+        server = self.serve(EchoServer())
+        relay = self.start_captured(server.address, "--tls-cert", certificates.path("ecdsa"),
+                                    "--tls-key", certificates.key("ecdsa"))
+        data = payload(7, 100_000)
+        with connect(relay.address) as plain:
+            name = name_of(plain)
+            with certificates.client_context().wrap_socket(plain, server_hostname="localhost") as client:
+                receiver = Task(receive_exactly, client, len(data))
+                client.sendall(data)
+                self.assertTrue(receiver.result() == data)
+                client.unwrap()
+        (record,) = relay.wait_ends(1)
+        self.assertEqual((record["client"], record["tls"]["version"]), (name, "TLSv1.3"))
+        sessions, _ = self.ended(relay)
+        self.assert_whole(sessions[record["id"]], record, data, data)
 
     def test_credentials_are_left_out(self):
         server = self.serve(peers.ScriptedServer(imap))
