@@ -1,5 +1,6 @@
 """Retention: recordings are deleted as they become too many, too old or too large, and never those being written."""
 
+import contextlib
 import fcntl
 import os
 import tempfile
@@ -125,8 +126,10 @@ class Retention(EndToEnd):
                 # Files that were just written to count as being written.
                 old = time.time() - 60
                 for name in os.listdir(directory):
-                    if not name.endswith(".part"):
-                        os.utime(os.path.join(directory, name), (old, old))
+                    # It may be deleted, or be given its final name, just now.
+                    with contextlib.suppress(FileNotFoundError):
+                        if not name.endswith(".part"):
+                            os.utime(os.path.join(directory, name), (old, old))
                 wait_until(lambda: os.statvfs(directory).f_bavail * 2 >= os.statvfs(directory).f_blocks,
                            what="room on the disk")
             records = relay.wait_ends(12)
