@@ -1,1 +1,1 @@
-../UringRawlogTests/SeededGenerator.swift
+../../Sources/UringRawlog/Rehearsal/SeededGenerator.swift

@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Benchmarks
+@testable import UringRawlog
 
 /// What the benchmark's verdict "every byte arrived" rests on.
 @Suite struct ChecksumTests {

@@ -2,6 +2,7 @@ import Glibc
 import Testing
 
 @testable import Benchmarks
+@testable import UringRawlog
 
 /// Reading recordings back: whatever the reading cuts, the stamps come off and every byte counts.
 @Suite struct RecordingsTests {

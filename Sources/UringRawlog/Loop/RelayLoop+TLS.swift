@@ -71,19 +71,26 @@ extension RelayLoop where R: ~Copyable {
       return true
     }
     sessions[slot].activeNanoseconds = clock.now.nanoseconds
-    var buffer = Int(completion.buffer)
-    var rest = Int(completion.result)
-    while rest > 0 {
-      let count = min(rest, ring.bufferBytes)
-      takeCiphertext(flow, tls, UnsafeRawBufferPointer(start: ring.bufferAddress(buffer), count: count))
-      let next = rest > ring.bufferBytes ? ring.bufferAfter(buffer) : -1
-      ring.returnBuffer(buffer)
-      buffer = next
-      rest -= count
-    }
+    takeBuffers(flow, completion, tls)
     takeOpened(flow)
     noteSourceState(flow, tls)
     return true
+  }
+
+  /// Takes what lies in the buffers of a receive, and gives them back.
+  ///
+  /// - Parameter tls: nil when it is plaintext.
+  private mutating func takeBuffers(_ flow: FlowIndex, _ completion: Completion, _ tls: TLSLeg?) {
+    var buffer = Int(completion.buffer)
+    var rest = Int(completion.result)
+    while rest > 0 {
+      let bytes = UnsafeRawBufferPointer(start: ring.bufferAddress(buffer), count: min(rest, ring.bufferBytes))
+      if let tls { takeCiphertext(flow, tls, bytes) } else { takeUnsealed(flow, bytes) }
+      rest -= bytes.count
+      let next = rest > 0 ? ring.bufferAfter(buffer) : -1
+      ring.returnBuffer(buffer)
+      buffer = next
+    }
   }
 
   /// Bytes of a leg that is in the clear, where that is not the usual case; false when they are to be relayed as usual.
@@ -103,16 +110,7 @@ extension RelayLoop where R: ~Copyable {
       else { return false }
     }
     sessions[flow.slot].activeNanoseconds = clock.now.nanoseconds
-    var buffer = Int(completion.buffer)
-    var rest = Int(completion.result)
-    while rest > 0 {
-      let count = min(rest, ring.bufferBytes)
-      takeUnsealed(flow, UnsafeRawBufferPointer(start: ring.bufferAddress(buffer), count: count))
-      let next = rest > ring.bufferBytes ? ring.bufferAfter(buffer) : -1
-      ring.returnBuffer(buffer)
-      buffer = next
-      rest -= count
-    }
+    takeBuffers(flow, completion, nil)
     return true
   }
 

@@ -50,7 +50,7 @@ final class CaptureSample {
   private(set) var captures: [Written] = []
   let section: CaptureSection
   private let rotateBytes: UInt64
-  private var generator: SampleGenerator
+  private var generator: SeededGenerator
   private var capture: Capture
   private var output = Bytes()
   private var index = Bytes()
@@ -66,7 +66,7 @@ final class CaptureSample {
 
   /// - Parameter rotateBytes: how long a capture becomes before the next one is begun.
   init(sessions count: Int, seed: UInt64, rotateBytes: UInt64 = .max) {
-    generator = SampleGenerator(seed: seed)
+    generator = SeededGenerator(seed: seed)
     self.rotateBytes = rotateBytes
     section = CaptureSection(
       application: "\(CaptureSection.applicationName) \(programVersion)", operatingSystem: "Linux 6.1.0",

@@ -31,7 +31,7 @@ struct CertificateList: ~Copyable {
   }
 
   private static func makeList() throws(TLSSetupError) -> OpenSSLObject {
-    guard let list = openssl_certificates_new() else { throw .library(reason: "no memory") }
+    guard let list = openssl_certificates_new() else { throw .openSSL(reason: "no memory") }
     return OpenSSLObject(list) { openssl_certificates_free($0) }
   }
 

@@ -61,7 +61,7 @@ struct SecretFile: ~Copyable {
   /// Gives the content to `body` as OpenSSL reads it, without a copy.
   func withReader<Result>(_ body: (OpaquePointer) throws(TLSSetupError) -> Result) throws(TLSSetupError) -> Result {
     guard let reader = BIO_new_mem_buf(bytes.baseAddress, Int32(bytes.count)) else {
-      throw .library(reason: OpenSSLError.take()?.text ?? "no memory")
+      throw .openSSL(reason: OpenSSLError.take()?.text ?? "no memory")
     }
     defer { BIO_free(reader) }
     return try body(reader)

@@ -26,7 +26,7 @@ struct TLSSettings: ~Copyable {
   /// - Parameter method: TLS_server_method() or TLS_client_method().
   static func make(_ method: OpaquePointer?, versions: ClosedRange<TLSVersion>) throws(TLSSetupError) -> TLSSettings {
     OpenSSLError.clear()
-    guard let pointer = SSL_CTX_new(method) else { throw libraryError() }
+    guard let pointer = SSL_CTX_new(method) else { throw refusal() }
     let settings = TLSSettings(pointer)
     // Partial writes: a write ends with a record, not with all the plaintext. Without buffers: a connection that says
     // nothing keeps neither plaintext nor ciphertext.
@@ -41,10 +41,10 @@ struct TLSSettings: ~Copyable {
     guard openssl_set_versions(pointer, versions.lowerBound.number, versions.upperBound.number) == 1,
       SSL_CTX_set_cipher_list(pointer, ciphers) == 1, SSL_CTX_set_ciphersuites(pointer, suites) == 1,
       openssl_set_groups(pointer, hybridGroups) == 1 || openssl_set_groups(pointer, groups) == 1
-    else { throw libraryError() }
+    else { throw refusal() }
     OpenSSLError.clear()
     return settings
   }
 
-  static func libraryError() -> TLSSetupError { .library(reason: OpenSSLError.take()?.text ?? "no reason given") }
+  static func refusal() -> TLSSetupError { .openSSL(reason: OpenSSLError.take()?.text ?? "no reason given") }
 }

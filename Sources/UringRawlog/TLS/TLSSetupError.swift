@@ -57,13 +57,13 @@ public enum TLSSetupError: Error, Equatable, Sendable {
   case password(path: String, Password)
   case pair(certificate: String, Pair)
   /// OpenSSL itself cannot be set up.
-  case library(reason: String)
+  case openSSL(reason: String)
 
   public var status: ExitStatus {
     switch self {
     case .reading: .noInput
     case .certificates, .key, .password, .pair: .badConfiguration
-    case .library: .unavailable
+    case .openSSL: .unavailable
     }
   }
 
@@ -77,7 +77,7 @@ public enum TLSSetupError: Error, Equatable, Sendable {
     case .key(let path, let problem): "--tls-key: \(problem.message(path))"
     case .password(let path, let problem): "--tls-key-password-file: \(problem.message(path))"
     case .pair(let certificate, let problem): "--tls-cert: \(problem.message(certificate))"
-    case .library(let reason): "OpenSSL cannot be used: \(reason); look at its configuration ('openssl version -d')"
+    case .openSSL(let reason): "OpenSSL cannot be used: \(reason); look at its configuration ('openssl version -d')"
     }
   }
 }

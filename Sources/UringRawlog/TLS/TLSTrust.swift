@@ -25,7 +25,7 @@ struct TLSTrust: ~Copyable {
       SSL_CTX_set_verify(trust.settings.pointer, SSL_VERIFY_NONE, nil)
       return trust
     case .system:
-      guard SSL_CTX_set_default_verify_paths(trust.settings.pointer) == 1 else { throw TLSSettings.libraryError() }
+      guard SSL_CTX_set_default_verify_paths(trust.settings.pointer) == 1 else { throw TLSSettings.refusal() }
     case .file(let path):
       try trust.accept(CertificateList(path, .authorities))
     }

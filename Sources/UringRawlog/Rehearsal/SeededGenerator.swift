@@ -1,5 +1,5 @@
 /// SplitMix64: the same numbers for the same seed, on every machine.
-struct SampleGenerator {
+struct SeededGenerator: RandomNumberGenerator {
   private var state: UInt64
 
   init(seed: UInt64) {
@@ -17,6 +17,6 @@ struct SampleGenerator {
   /// A number from 0 to below `limit`.
   mutating func below(_ limit: Int) -> Int { Int(next() % UInt64(max(1, limit))) }
 
-  /// True about once in `times`.
-  mutating func once(in times: Int) -> Bool { below(times) == 0 }
+  /// True about once in `times`; never for 0.
+  mutating func once(in times: Int) -> Bool { times > 0 && below(times) == 0 }
 }
