@@ -18,7 +18,7 @@ struct Program: ParsableCommand {
     version: "uring-rawlog \(programVersion)",
     subcommands: [
       RelayCommand.self, CheckCommand.self, ShowCommand.self, VerifyCommand.self, BenchCommand.self,
-      RehearseCommand.self,
+      RehearseCommand.self, ProbeSandboxCommand.self,
     ],
     defaultSubcommand: RelayCommand.self)
 
@@ -56,7 +56,7 @@ struct Program: ParsableCommand {
   }
 
   static func end(_ status: Int32, _ message: String) -> Never {
-    let line = Array("uring-rawlog: \(message.escapedForMessage)\n".utf8)
+    let line = Array("\(LinePriority.error.prefix)uring-rawlog: \(message.escapedForMessage)\n".utf8)
     _ = write(STDERR_FILENO, line, line.count)
     Glibc.exit(status)
   }

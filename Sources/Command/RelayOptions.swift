@@ -7,7 +7,10 @@ struct RelayOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Where clients come in: host:port, [v6]:port, :port, unix:/path or fd:N. May be given more than once.",
+      """
+      Where clients come in: host:port, [v6]:port, :port, unix:/path, fd:N, or systemd or systemd:NAME for sockets that \
+      systemd passed on. May be given more than once.
+      """,
       valueName: "address"))
   var listen: [String] = []
 
@@ -235,6 +238,15 @@ struct RelayOptions: ParsableArguments {
     help: ArgumentHelp("After SIGTERM or SIGINT: how long sessions may go on.", valueName: "duration"))
   var drain = "30s"
 
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      After the start give up all that is not needed: capabilities, system calls, files but for recordings, certificates \
+      and what resolving needs, and core files. 'off' is for finding a fault.
+      """, valueName: "auto|off"))
+  var sandbox = "auto"
+
   @Option(name: .long, help: ArgumentHelp("Become this user after binding. Needs root.", valueName: "name"))
   var user: String?
 
@@ -259,6 +271,13 @@ struct RelayOptions: ParsableArguments {
       if case .host(_, port: 0) = address.target { continue }
       throw Self.wrong("--listen: '\(address.text)' is given twice; leave one out")
     }
+    guard
+      !addresses.contains(where: { $0.target == .systemd(name: nil) })
+        || !addresses.contains(where: { $0.text.hasPrefix("systemd:") })
+    else {
+      throw Self.wrong(
+        "--listen: 'systemd' takes every socket that systemd passed, also those of a name; leave one out")
+    }
     var configuration = RelayConfiguration(
       listen: addresses,
       connect: try Self.read("--connect") { () throws(ValueError) in try Address(connecting: connect) },
@@ -266,6 +285,11 @@ struct RelayOptions: ParsableArguments {
     try readRecording(into: &configuration)
     try readLimits(into: &configuration)
     try readTLS(into: &configuration)
+    switch sandbox {
+    case "auto": configuration.isSandboxed = true
+    case "off": configuration.isSandboxed = false
+    default: throw Self.wrong("--sandbox: '\(sandbox.escapedForMessage)' is not 'auto' or 'off'")
+    }
     configuration.user = user
     configuration.group = group
     return configuration

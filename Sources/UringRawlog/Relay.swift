@@ -14,6 +14,8 @@ public enum Relay {
     signal(SIGPIPE, SIG_IGN)
     signal(SIGXFSZ, SIG_IGN)
     let descriptors = DescriptorLimit.raise()
+    let passed = PassedSockets.take()
+    let supervisor = Supervisor.find()
 
     let identity = try Identity(user: configuration.user, group: configuration.group)
     let targets: [SocketAddress]
@@ -42,12 +44,12 @@ public enum Relay {
     }
     let leftAside = try featuresLeftAside()
     do throws(Errno) {
-      ring = try KernelRing.make(without: leftAside)
+      ring = try KernelRing.make(without: leftAside, restricted: configuration.isSandboxed)
     } catch {
       throw StartError(.unavailable, RingAvailability.explain(error))
     }
 
-    let listeners = try open(configuration.listen)
+    let listeners = try open(configuration.listen, passed)
     var isRunning = false
     defer { if !isRunning { close(listeners) } }
     try checkForLoops(listeners, targets, collectors, configuration)
@@ -55,10 +57,11 @@ public enum Relay {
     let fitting = descriptors.sessions(files: configuration.filesPerSession, pipes: pipes)
     guard fitting > 0 else { throw descriptors.tooLow }
     try identity.drop()
-    // The kernel allows them again when the user changes.
-    if configuration.hasTLS { try Secrecy.forbidDumps() }
-    if let unreadable = TLSFilesRead.firstUnreadable(configuration) {
-      report.say("\(unreadable.message) to have it read again on SIGHUP; until then only a restart does")
+    // The kernel allows them again when the user changes. Mail is secret, also where no key is in memory.
+    if configuration.hasTLS || configuration.isSandboxed { try Secrecy.forbidDumps() }
+    for name in passed.unused(configuration.listen) {
+      report.say(
+        "systemd passed the socket '\(name)', and no --listen names it: whoever connects there waits for nothing")
     }
     // What is created from here on is 0600, whatever the umask was; a unix socket has followed it.
     umask(0o077)
@@ -101,24 +104,51 @@ public enum Relay {
       // Sessions that only wait for their disk must not take the place of new ones.
       maxSlots: min(fitting, configuration.maxSessions * 2),
       signals: signals, wake: wake, maxPipes: pipes, messages: STDERR_FILENO,
-      front: tls.front, back: tls.back,
+      front: tls.front, back: tls.back, supervisor: supervisor,
       reopenIndex: { () throws(StartError) in
         let opened = try RecordingDirectory.openIndex(configuration)
         return (opened.descriptor, opened.endsTorn)
       }, resolve: { resolution.begin() }, resolved: { resolution.take() },
-      reloadTLS: { if hasTLS { reloading.begin() } }, reloadedTLS: { reloading.take() })
+      reloadTLS: { if hasTLS { reloading.begin() } }, reloadedTLS: { reloading.take() },
+      isRenewing: { resolution.isRunning || reloading.isRunning })
+    if configuration.isSandboxed {
+      try enterSandbox(
+        Sandbox(configuration, listeners: listeners, targets: targets + collectors), configuration,
+        hasRingRestrictions: ring.isRestricted, &report)
+    }
+    if let unreadable = TLSFilesRead.firstUnreadable(configuration) {
+      report.say("\(unreadable.message) to have it read again on SIGHUP; until then only a restart does")
+    }
     do throws(Errno) {
       var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
       if !configuration.redacts {
         report.say(
           "recordings hold what is sent, passwords included, in clear; keep '\(configuration.directory.text)' private")
       }
-      for listener in listeners { report.say("listening on \(listener.bound)") }
+      for listener in listeners { report.say("listening on \(listener.bound)", .info) }
       isRunning = true
       try loop.run()
     } catch {
       for listener in listeners { listener.removePath() }
       throw StartError(.osError, "the ring failed: \(error.text); please report this with the kernel's version")
+    }
+  }
+
+  /// Gives up what is not needed from here on. Root without its capabilities is a user like others.
+  private static func enterSandbox(
+    _ sandbox: Sandbox, _ configuration: RelayConfiguration, hasRingRestrictions: Bool, _ report: inout Report
+  ) throws(StartError) {
+    let inForce = try sandbox.enter(hasRingRestrictions: hasRingRestrictions)
+    for missing in inForce.missing {
+      report.say("the sandbox goes without what this system does not have: \(missing)")
+    }
+    do throws(StartError) {
+      try RecordingDirectory.check(
+        directory: configuration.collector == nil ? configuration.directory : nil,
+        indexDirectory: configuration.indexDirectory)
+    } catch {
+      throw StartError(
+        error.status, "\(error.message), or name its owner with --user: root has no privilege here once it has started")
     }
   }
 
@@ -133,11 +163,11 @@ public enum Relay {
     }
   }
 
-  private static func open(_ addresses: [Address]) throws(StartError) -> [Listener] {
+  private static func open(_ addresses: [Address], _ passed: PassedSockets) throws(StartError) -> [Listener] {
     var listeners: [Listener] = []
     for address in addresses {
       do throws(StartError) {
-        listeners += try Listener.open(address)
+        listeners += try Listener.open(address, passed: passed)
       } catch {
         close(listeners)
         throw error

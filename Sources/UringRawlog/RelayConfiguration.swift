@@ -107,6 +107,8 @@ public struct RelayConfiguration: Sendable {
   public var drainNanoseconds: UInt64 = 30_000_000_000
   /// Most relayed bytes recorded a session and direction.
   public var maxRecordingBytes: UInt64 = .max
+  /// Gives up what is not needed after the start (`Sandbox`).
+  public var isSandboxed = true
   public var user: String?
   public var group: String?
 

@@ -32,7 +32,8 @@ extension RelayLoop where R: ~Copyable {
             + "fs.file-max)")
       }
     default:
-      report.say("listening on \(environment.listeners[listener].bound) ended: \(error.text); start the program again")
+      report.say(
+        "listening on \(environment.listeners[listener].bound) ended: \(error.text); start the program again", .error)
       closeListener(listener)
     }
   }

@@ -1,0 +1,128 @@
+import CLibUring
+import Glibc
+
+/// What the program gives up when it has started: privileges, capabilities, files, system calls. Whoever took the loop
+/// over, with a fault in what parses bytes of a peer, would have no more than this.
+///
+/// All of it is of the calling thread and those that it starts from then on.
+struct Sandbox {
+  /// What is in force, and what this system does not have, in words.
+  struct InForce: Equatable {
+    var parts: [String] = []
+    var missing: [String] = []
+  }
+
+  var landlock = Landlock()
+
+  /// The files and ports that a configuration needs until the end of the program.
+  init(_ configuration: RelayConfiguration, listeners: [Listener], targets: [SocketAddress]) {
+    // Names are resolved again on SIGHUP, and OpenSSL and the C library may load parts of theirs late.
+    for path in ["/etc", "/usr", "/lib", "/lib64", "/run/systemd/resolve"] { landlock.allow(path, .reading) }
+    landlock.allowReadingAgain("/etc/resolv.conf")
+    var directories = [RecordingDirectory.indexDirectory(configuration)]
+    if configuration.collector == nil { directories.append(configuration.directory.fixedPart) }
+    for directory in directories {
+      landlock.allow(directory, .recording)
+      let parent = Landlock.parent(of: directory)
+      // All of the system would be below it.
+      if parent != "/" { landlock.allow(parent, .remaking) }
+    }
+    for listener in listeners where !listener.path.isEmpty {
+      landlock.allow(Landlock.parent(of: listener.path), .removing)
+    }
+    for pair in configuration.identity?.pairs ?? [] {
+      landlock.allowReadingAgain(pair.certificate)
+      landlock.allowReadingAgain(pair.key)
+    }
+    if let file = configuration.identity?.passwordFile { landlock.allowReadingAgain(file) }
+    if case .file(let path) = configuration.serverTrust { landlock.allowReadingAgain(path) }
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+      if let path = getenv(name) { landlock.allowReadingAgain(String(cString: path)) }
+    }
+    // Name servers are asked again by TCP when an answer is long.
+    landlock.ports = [53]
+    for address in [configuration.connect, configuration.collector].compactMap(\.self) {
+      if case .host(_, let port) = address.target { landlock.ports.append(port) }
+    }
+    for target in targets where target.family != AF_UNIX { landlock.ports.append(target.peer.port) }
+  }
+
+  /// Gives up what is not needed any more.
+  ///
+  /// - Parameter hasRingRestrictions: the ring was restricted when it was made.
+  /// - Throws: 71 when the kernel refuses what every kernel that the program runs on has.
+  func enter(hasRingRestrictions: Bool) throws(StartError) -> InForce {
+    var inForce = InForce()
+    try Self.insist("new privileges", uring_forbid_privileges())
+    try Self.insist("capabilities", uring_drop_capabilities())
+    inForce.parts = ["no new privileges", "no capabilities"]
+    if Landlock.version > 0 {
+      do throws(Errno) {
+        try landlock.enforce()
+      } catch {
+        throw Self.refused("files", error)
+      }
+      inForce.parts.append("Landlock \(Landlock.version)")
+    } else {
+      inForce.missing.append("Landlock (CONFIG_SECURITY_LANDLOCK and lsm=landlock)")
+    }
+    if hasRingRestrictions {
+      inForce.parts.append("restricted ring")
+    } else {
+      inForce.missing.append("restrictions of the ring")
+    }
+    // The last, since what comes before needs calls that are not allowed then.
+    let result = uring_install_filter()
+    switch -result {
+    case 0: inForce.parts.append("filter of system calls")
+    case ENOSYS, EINVAL: inForce.missing.append("filters of system calls (CONFIG_SECCOMP_FILTER)")
+    default: throw Self.refused("system calls", Errno(-result))
+    }
+    return inForce
+  }
+
+  /// The same in a thread of its own, which takes it along when it ends.
+  func tried(hasRingRestrictions: Bool) throws(StartError) -> InForce {
+    let attempt = Attempt(self, hasRingRestrictions)
+    var thread = pthread_t()
+    let failure = pthread_create(
+      &thread, nil,
+      { argument in
+        Unmanaged<Attempt>.fromOpaque(argument!).takeUnretainedValue().make()
+        return nil
+      }, Unmanaged.passUnretained(attempt).toOpaque())
+    guard failure == 0 else { throw Self.refused("anything", Errno(failure)) }
+    pthread_join(thread, nil)
+    return try withExtendedLifetime(attempt) { attempt.result }.get()
+  }
+
+  /// What a thread tries. It is looked at when that has ended.
+  private final class Attempt {
+    private let sandbox: Sandbox
+    private let hasRingRestrictions: Bool
+    private(set) var result = Result<InForce, StartError>.success(InForce())
+
+    init(_ sandbox: Sandbox, _ hasRingRestrictions: Bool) {
+      self.sandbox = sandbox
+      self.hasRingRestrictions = hasRingRestrictions
+    }
+
+    func make() {
+      do throws(StartError) {
+        result = .success(try sandbox.enter(hasRingRestrictions: hasRingRestrictions))
+      } catch {
+        result = .failure(error)
+      }
+    }
+  }
+
+  private static func insist(_ what: String, _ result: Int32) throws(StartError) {
+    guard result == 0 else { throw refused(what, Errno(-result)) }
+  }
+
+  private static func refused(_ what: String, _ error: Errno) -> StartError {
+    StartError(
+      .osError,
+      "cannot give up \(what): \(error.text); look for a seccomp filter that forbids it, or start with --sandbox off")
+  }
+}
