@@ -5,6 +5,8 @@ struct Recordings {
   let directory: String
   /// Its lines bear stamps, which are taken off.
   let hasStamps: Bool
+  /// Stands for a credential of the load, which is put back.
+  var mark: (text: [UInt8], credential: [UInt8])?
 
   struct Found {
     var `in` = StreamTotals()
@@ -32,6 +34,8 @@ struct Recordings {
         let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
         if hasStamps {
           checksum.add(UnsafeRawBufferPointer(rebasing: buffer[..<stamps.remove(from: bytes)]))
+        } else if let mark {
+          add(UnsafeRawBufferPointer(bytes), with: mark, to: &checksum)
         } else {
           checksum.add(UnsafeRawBufferPointer(bytes))
         }
@@ -40,6 +44,24 @@ struct Recordings {
       found.sizes.append(size)
     }
     return found
+  }
+
+  /// Recordings of sessions with a credential fit the buffer: no reading cuts a mark.
+  private func add(
+    _ bytes: UnsafeRawBufferPointer, with mark: (text: [UInt8], credential: [UInt8]), to checksum: inout Checksum
+  ) {
+    var place = 0
+    var searched = 0
+    while let found = memchr(bytes.baseAddress! + searched, Int32(mark.text[0]), bytes.count - searched) {
+      let end = UnsafeRawPointer(found) - bytes.baseAddress!
+      searched = end + 1
+      guard bytes[end...].starts(with: mark.text) else { continue }
+      checksum.add(UnsafeRawBufferPointer(rebasing: bytes[place..<end]))
+      mark.credential.withUnsafeBytes { checksum.add($0) }
+      place = end + mark.text.count
+      searched = place
+    }
+    checksum.add(UnsafeRawBufferPointer(rebasing: bytes[place...]))
   }
 
   func files() -> [String] { names(in: directory).filter { $0.hasSuffix(".in") || $0.hasSuffix(".out") } }

@@ -26,9 +26,12 @@ public struct BenchResult: Codable, Sendable {
     /// To `plain`, repetition by repetition: the median, the least and the most.
     public var ratio: Double
     public var spread: [Double]
+    /// The same to `recorded`.
+    public var recordedRatio: Double?
 
     enum CodingKeys: String, CodingKey {
       case name, ratio, spread
+      case recordedRatio = "recorded_ratio"
       case cpuNanoseconds = "cpu_ns"
       case perSecond = "per_second"
       case p50Microseconds = "p50_us"

@@ -127,6 +127,7 @@ final class Runner {
       if workload == .bulk { subjects.append(SpliceRelay.subject()) }
     case .mail where isThorough, .churn where isThorough:
       if memoryDirectory != nil { subjects.append(OwnRelay.recordedInMemory()) }
+      if workload == .mail { subjects.append(OwnRelay.listening()) }
     default: break
     }
     return subjects + peers.flatMap { $0.subjects(for: workload) }
@@ -196,8 +197,9 @@ final class Runner {
             BenchResult.Variant(
               name: subject.name, cpuNanoseconds: cost.cpuNanoseconds, perSecond: cost.perSecond,
               p50Microseconds: cost.p50Microseconds,
-              p99Microseconds: cost.p99Microseconds, ratio: Statistics.median(ratios), spread: Statistics.spread(ratios)
-            )
+              p99Microseconds: cost.p99Microseconds, ratio: Statistics.median(ratios),
+              spread: Statistics.spread(ratios),
+              recordedRatio: Statistics.median(zip(samples[place], recorded).map { $0.cpu / $1.cpu }))
           ]
       case .peer:
         let ratios = zip(recorded, samples[place]).map { $0.cpu / $1.cpu }
@@ -373,7 +375,9 @@ final class Runner {
     let load = try Load(.idle)
     let count = Workload.idle.units(extent)
     var rows: [BenchResult.Idle] = []
-    for subject in [OwnRelay.plain(), OwnRelay.recorded()] + peers.flatMap({ $0.subjects(for: .idle) }) {
+    for subject in [OwnRelay.plain(), OwnRelay.recorded(), OwnRelay.listening()]
+      + peers.flatMap({ $0.subjects(for: .idle) })
+    {
       Progress.show("idle: \(subject.name)")
       let running = try subject.start(load.serverPort, try freshDirectory(subject.name.replacing(" ", with: "-")))
       // What the first connections need once and for all is no part of it.

@@ -17,7 +17,7 @@ struct Program: ParsableCommand {
       """,
     version: "uring-rawlog \(programVersion)",
     subcommands: [
-      RelayCommand.self, CheckCommand.self, ShowCommand.self, VerifyCommand.self, BenchCommand.self,
+      RelayCommand.self, CheckCommand.self, ShowCommand.self, VerifyCommand.self, ScrubCommand.self, BenchCommand.self,
       RehearseCommand.self, ProbeSandboxCommand.self,
     ],
     defaultSubcommand: RelayCommand.self)
@@ -51,7 +51,7 @@ struct Program: ParsableCommand {
   /// Writes a message and exits. What is wrong with the command line ends in a pointer to the help.
   static func end(_ status: ExitStatus, _ message: String) -> Never {
     let command = CommandLine.arguments.dropFirst().first.map { $0 == "--bench" ? "bench" : $0 }
-    let help = command.flatMap { ["bench", "show", "verify"].contains($0) ? $0 : nil } ?? "relay"
+    let help = command.flatMap { ["bench", "show", "verify", "scrub"].contains($0) ? $0 : nil } ?? "relay"
     end(status.rawValue, status == .usage ? "\(message); see 'uring-rawlog \(help) --help'" : message)
   }
 
@@ -75,8 +75,8 @@ struct Program: ParsableCommand {
       if argument.hasPrefix("-f") { name = "--filter" }
       guard name.hasPrefix("--"),
         ![
-          "--listen", "--only", "--proxy-from", "--workload", "--timestamps", "--boundaries", "--ip-in-name",
-          "--follow",
+          "--listen", "--only", "--proxy-from", "--tls-cert", "--tls-key", "--workload", "--timestamps",
+          "--boundaries", "--ip-in-name", "--follow",
         ].contains(name)
       else { continue }
       if !seen.insert(name).inserted { return name }

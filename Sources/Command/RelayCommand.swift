@@ -12,7 +12,8 @@ struct RelayCommand: ParsableCommand {
       merged it is one file, .rawlog, whose lines begin with a time and I: or O:. A recording that fails never ends its \
       session unless --log-error close says so.
 
-      Recordings hold everything that was sent, passwords included: keep the directory private.
+      Recordings hold everything that was sent, passwords included unless --protocol says what is spoken: keep the \
+      directory private.
 
       Sizes take K, M, G (of 1024); durations a unit: ms, s, m, h, d. SIGTERM or SIGINT ends after the sessions have \
       drained, a second one at once; SIGHUP resolves --connect again and opens the index again.

@@ -25,8 +25,8 @@ struct RelayOptions: ParsableArguments {
     name: .customLong("dir"),
     help: ArgumentHelp(
       """
-      Where recordings go; it must exist. With %{ip}, %{date}, %{listener} or %{local_port} each session has its own, \
-      and one whose directory does not exist is not recorded. With tcp:HOST:PORT recordings are sent there, a connection \
+      Where recordings go; it must exist. With %{ip}, %{date}, %{listener}, %{local_port} or (with --protocol) %{user} \
+      each session has its own, and one whose directory does not exist is not recorded. With tcp:HOST:PORT recordings are sent there, a connection \
       a session (needs --layout merged and --index).
       """, valueName: "directory"))
   var directory: String?

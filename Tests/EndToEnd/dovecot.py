@@ -1,5 +1,6 @@
 """Debian's Dovecot for a test: its own directory, its own configuration, free ports, ended by pid."""
 
+import base64
 import contextlib
 import grp
 import os
@@ -44,6 +45,11 @@ def why_unavailable():
     return None
 
 
+def has_sieve():
+    """Whether it also knows ManageSieve, whose service is `sieve` here as in its configuration."""
+    return os.path.exists(os.path.join(_MODULES, "managesieve"))
+
+
 class Dovecot:
     """A running Dovecot with one user; a context manager.
 
@@ -53,24 +59,36 @@ class Dovecot:
 
     With `postlogin`, a command, the processes of imap, pop3 and submission are started through it, as
     `executable = script-login -d COMMAND` has it; this needs root. With `tls` the same protocols also listen with TLS, on
-    `tls_ports`, and offer STARTTLS; the certificate is `certificate`.
+    `tls_ports`, and offer STARTTLS; the certificate is `certificate`. `users` are more users and their passwords;
+    `mechanisms` are those of SASL, and `apop`. The protocol `sieve` needs dovecot-managesieved.
+    With `login_rawlog` the login services record too (`imap-login -R`), into `login_rawlog_directory`; this needs root.
+    With `haproxy` login services also listen on `proxied_ports`, where each connection begins with a PROXY header.
+    `more` is added to the configuration.
     """
 
     user = "alice"
     password = "wonder-land"
 
-    def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False, postlogin=None, tls=False):
+    def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False, postlogin=None, tls=False,
+                 mechanisms=("plain", "login"), users=None, login_rawlog=False, haproxy=False, more=()):
         self.protocols = tuple(protocols)
         self._relay_port = relay_port
         self._rawlog = ("imap",) if rawlog is True else tuple(rawlog or ())
         self._postlogin = postlogin
         self._tls = tls
+        self._mechanisms = tuple(mechanisms)
+        self._login_rawlog = login_rawlog
+        self._users = {self.user: self.password, **(users or {})}
+        self._haproxy = haproxy
+        self._more = tuple(more)
         self.tls_ports = {}
+        self.proxied_ports = {}
         self.process = None
         self.ports = {}
         self.directory = tempfile.mkdtemp(prefix="dovecot-")
         self.log_path = os.path.join(self.directory, "dovecot.log")
         self.rawlog_directory = os.path.join(self.directory, "rawlog")
+        self.login_rawlog_directory = os.path.join(self.directory, "run", "login", "rawlog")
 
     def address(self, protocol):
         return ("127.0.0.1", self.ports[protocol])
@@ -82,8 +100,9 @@ class Dovecot:
             return
         self._make_directories()
         for attempt in range(5):
-            self.ports = _free_ports(self.protocols + tuple(f"{p}s" for p in self.protocols))
-            self.tls_ports = {p: self.ports.pop(f"{p}s") for p in self.protocols}
+            self.ports = _free_ports([p + kind for p in self.protocols for kind in ("", "-tls", "-proxied")])
+            self.tls_ports = {p: self.ports.pop(p + "-tls") for p in self.protocols}
+            self.proxied_ports = {p: self.ports.pop(p + "-proxied") for p in self.protocols}
             try:
                 self._start_once()
                 return
@@ -157,14 +176,22 @@ class Dovecot:
         os.chmod(self.directory, 0o711)
         if self._tls:
             self._make_certificate()
-        for name in ("home", "rawlog", f"home/{self.user}"):
+        for name in ("home", "rawlog", *(f"home/{user}" for user in self._users)):
             path = os.path.join(self.directory, name)
             os.mkdir(path, 0o700)
             if os.geteuid() == 0:
                 os.chown(path, uid, gid)
+        if self._login_rawlog:
+            os.makedirs(self.login_rawlog_directory)
+            login_user = pwd.getpwnam("dovenull")
+            for path in ("run", "run/login"):
+                os.chmod(os.path.join(self.directory, path), 0o755)
+            os.chown(self.login_rawlog_directory, login_user.pw_uid, login_user.pw_gid)
         users = os.path.join(self.directory, "users")
         with open(users, "w", encoding="ascii") as file:
-            file.write(f"{self.user}:{{PLAIN}}{self.password}:{uid}:{gid}::{self.directory}/home/{self.user}::\n")
+            for user, password in self._users.items():
+                encoded = base64.b64encode(password.encode()).decode()
+                file.write(f"{user}:{{PLAIN.b64}}{encoded}:{uid}:{gid}::{self.directory}/home/{user}::\n")
         os.chmod(users, 0o644)
 
     def _make_certificate(self):
@@ -185,7 +212,12 @@ class Dovecot:
     def _listener_lines(self, protocol, many_clients):
         """A login service: one process for all clients is quicker than one for each."""
         tls = f"port = {self.tls_ports[protocol]}\n    ssl = yes" if self._tls else "port = 0"
-        return (f"service {protocol}-login {{\n  {many_clients}\n"
+        recorded = f"  executable = {_login_service(protocol)} -R rawlog\n" if self._login_rawlog else ""
+        proxied = ""
+        if self._haproxy:
+            proxied = (f"  inet_listener {protocol}_proxied {{\n    port = {self.proxied_ports[protocol]}\n"
+                       "    haproxy = yes\n  }\n")
+        return (f"service {_login_service(protocol)} {{\n  {many_clients}\n{recorded}{proxied}"
                 f"  inet_listener {protocol} {{\n    port = {self.ports[protocol]}\n  }}\n"
                 f"  inet_listener {protocol}s {{\n    {tls}\n  }}\n}}")
 
@@ -233,7 +265,7 @@ class Dovecot:
             "listen = 127.0.0.1",
             f"protocols = {' '.join(self.protocols)}",
             *self._tls_lines(),
-            "auth_mechanisms = plain login",
+            f"auth_mechanisms = {' '.join(self._mechanisms)}",
             "auth_failure_delay = 0",
             f"first_valid_uid = {uid}",
             f"first_valid_gid = {gid}",
@@ -248,6 +280,8 @@ class Dovecot:
                 continue
             lines.append(self._listener_lines(protocol, many_clients))
         lines += self._postlogin_lines()
+        lines += ["haproxy_trusted_networks = 127.0.0.0/8"] if self._haproxy else []
+        lines += self._more
         if self._relay_port is not None:
             lines += ["submission_relay_host = 127.0.0.1", f"submission_relay_port = {self._relay_port}",
                       "submission_relay_ssl = no"]
@@ -257,7 +291,7 @@ class Dovecot:
             # Without root nothing can change its user or its root directory.
             lines += [f"default_internal_user = {name}", f"default_internal_group = {group}",
                       f"default_login_user = {name}", f"service lmtp {{\n  user = {name}\n}}"]
-            services = ["anvil", "stats", "imap-urlauth-login", *(f"{p}-login" for p in self.protocols if p != "lmtp")]
+            services = ["anvil", "stats", "imap-urlauth-login", *(_login_service(p) for p in self.protocols if p != "lmtp")]
             lines += [f"service {service} {{\n  chroot =\n}}" for service in services]
         return "\n".join(lines) + "\n"
 
@@ -271,6 +305,10 @@ class Dovecot:
 
     def __exit__(self, *_):
         self.close()
+
+
+def _login_service(protocol):
+    return "managesieve-login" if protocol == "sieve" else f"{protocol}-login"
 
 
 def _free_ports(names):

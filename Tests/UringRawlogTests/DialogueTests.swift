@@ -161,4 +161,29 @@ import Testing
     pop3.pass("+OK\r\nSASL PLAIN EXTERNAL\r\n.\r\n", .server)
     #expect(!pop3.dialogue.offered.channelBinding && pop3.dialogue.offered.external)
   }
+
+  /// A header of a proxy in front that this relay does not take off: its addresses have blanks and line feeds.
+  @Test(arguments: MailProtocol.allCases)
+  func aProxyHeaderIsNoLine(_ mailProtocol: MailProtocol) throws {
+    let signature: [UInt8] = [13, 10, 13, 10, 0, 13, 10] + Array("QUIT\n".utf8)
+    let addresses: [UInt8] = [10, 32, 32, 7, 127, 0, 0, 1, 32, 10, 13, 10]
+    let logins: [MailProtocol: String] = [
+      .imap: "a LOGIN alice hunter2\r\n", .pop3: "PASS hunter2\r\n", .smtp: "AUTH PLAIN hunter2\r\n",
+      .lmtp: "AUTH PLAIN hunter2\r\n", .sieve: "AUTHENTICATE \"PLAIN\" \"hunter2\"\r\n",
+    ]
+    let login = Array(logins[mailProtocol]!.utf8)
+    let header = signature + [0x21, 0x11, 0, 12] + addresses
+    let redacted = Array(logins[mailProtocol]!.replacing("hunter2", with: "<redacted>").utf8)
+    // As it should be, cut off within, and something that only begins so.
+    for begin in [header, signature + [0x20, 0, 0, 0]] + (1..<12).map({ Array(signature[..<$0]) + [13, 10] }) {
+      var conversation = MailConversation(mailProtocol)
+      conversation.add(.client, begin + login)
+      let whole = conversation.scan()
+      #expect(whole.client.suffix(redacted.count) == redacted, "\(begin): \(whole.clientText)")
+      #expect(conversation.scan { _ in 1 } == whole, "\(begin)")
+    }
+    var conversation = MailConversation(mailProtocol)
+    conversation.add(.client, header + login)
+    #expect(conversation.scan().client == header + redacted)
+  }
 }

@@ -7,8 +7,11 @@ import Glibc
 final class TemporaryDirectory: Sendable {
   let path: String
 
-  init() throws {
-    var template = Array((FileManager.default.temporaryDirectory.path + "/uring-rawlog-XXXXXX").utf8CString)
+  /// - Parameter inMemory: for very many files, where there is a place for them in memory.
+  init(inMemory: Bool = false) throws {
+    let memory = "/dev/shm"
+    let base = inMemory && access(memory, W_OK) == 0 ? memory : FileManager.default.temporaryDirectory.path
+    var template = Array((base + "/uring-rawlog-XXXXXX").utf8CString)
     guard mkdtemp(&template) != nil else { throw Errno.current }
     path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }

@@ -102,13 +102,15 @@ struct Script {
     return text
   }
 
+  static let password = "secret"
+
   /// A session of a mail client: log in, look at the folder, fetch two messages, store one, mark it, leave.
   private static var mail: [Part] {
     let message = lines(16_384 / 72)
     let small = lines(4_096 / 72)
     let list = (1...20).map { "* \($0) FETCH (UID \(1000 + $0) FLAGS (\\Seen) RFC822.SIZE \($0 * 997))\r\n" }.joined()
     return [
-      Part("a1 LOGIN user-######## secret\r\n"),
+      Part("a1 LOGIN user-######## \(password)\r\n"),
       Part("a1 OK [CAPABILITY IMAP4rev1 IDLE UIDPLUS CONDSTORE] Logged in\r\n"),
       Part("a2 SELECT INBOX\r\n"),
       Part(

@@ -13,6 +13,11 @@ enum OwnRelay {
     subject("plain, --relay \(mode)", .variant, notRecorded + ["--relay", mode])
   }
 
+  /// It listens to the dialogue, and leaves the passwords of the load out.
+  static func listening() -> Subject { subject(listeningName, .variant, listeningOptions) }
+  private static let listeningName = "recorded --protocol imap"
+  private static let listeningOptions = ["--protocol", "imap"]
+
   static func writeCertificate(_ path: String) throws(BenchError) {
     do throws(ValueError) {
       try SelfSignedCertificate.write(.ecdsa, to: path)
@@ -44,10 +49,11 @@ enum OwnRelay {
         if let end = line.lastIndex(of: ":"), line.contains("listening on "),
           let port = UInt16(line[line.index(after: end)...])
         {
+          var recordings = Recordings(directory: directory, hasStamps: options.contains("-t"))
+          if options == listeningOptions { recordings.mark = (Array("<redacted>".utf8), Array(Script.password.utf8)) }
           return RunningSubject(
             process: process, port: port,
-            recordings: role == .plain || options.starts(with: notRecorded)
-              ? nil : Recordings(directory: directory, hasStamps: options.contains("-t")),
+            recordings: role == .plain || options.starts(with: notRecorded) ? nil : recordings,
             index: directory + "/sessions.jsonl")
         }
         said.append(line)

@@ -133,6 +133,8 @@ enum Limits {
   static let idleBlockBytes = 32 << 20
   /// How long nothing is staged until that is given back too.
   static let idleBlockNanoseconds: UInt64 = 5_000_000_000
+  /// Memory of logins that is kept for the next ones, of 768 bytes each: a login rarely takes longer than an answer.
+  static let idleLoginMemories = 256
   /// Gaps listed for one session; a recording with more is ended, its last gap reaching to the end.
   static let gapsPerSession = 1000
   /// How often a directory that was removed is looked for again.

@@ -32,16 +32,21 @@ extension RelayLoop where R: ~Copyable {
       place += UInt64(step.count)
       rest = UnsafeRawBufferPointer(rebasing: rest[step.count...])
     }
+    dialogues.settleMemory(slot)
     if warnsOfMechanisms { warnOfMechanisms(slot) }
     if dialogues[slot].isQuiet { sessions[slot].isObserved = false }
   }
 
   /// Something that may still be said matters: of a session that is recorded, everything, of another, who logs in.
+  ///
+  /// Inlined, as what does not change the loop: for a call the whole loop would be copied.
+  @inline(__always)
   private func isWorthHearing(_ slot: Int) -> Bool {
     isAnyRecorded(slot) || awaitsStartTLS(slot)
       || sessions[slot].login != .ok && configuration.mailProtocol != .lmtp && !dialogues[slot].isMailSeen
   }
 
+  @inline(__always)
   private func isAnyRecorded(_ slot: Int) -> Bool {
     sessions[file: FlowIndex(slot, .in)].isRecording || sessions[file: FlowIndex(slot, .out)].isRecording
   }
@@ -109,7 +114,7 @@ extension RelayLoop where R: ~Copyable {
   private mutating func noteUser(_ slot: Int) {
     switch dialogues[slot].authenticationIdentity(dialogues.memory(slot)) {
     case .absent, .unusable: users[slot] = nil
-    case .known(let name): users[slot] = jsonString(String(decoding: name, as: UTF8.self))
+    case .known(let name): users[slot] = jsonString(name)
     }
   }
 
@@ -218,5 +223,6 @@ extension RelayLoop where R: ~Copyable {
 
 extension Dialogue {
   /// What comes next may belong to a credential, or to what may be one.
+  @inline(__always)
   var isInCredential: Bool { client == .credential || client == .opaqueSecret || withheldCount > 0 }
 }

@@ -32,6 +32,7 @@ extension RelayLoop where R: ~Copyable {
     if !unixClients.isEmpty { unixClients[slot] = nil }
     if !users.isEmpty { users[slot] = nil }
     if !mailboxes.isEmpty { mailboxes[slot] = nil }
+    dialogues.end(slot)
     if !tlsFacts.isEmpty {
       tlsFacts[slot << 1] = nil
       tlsFacts[slot << 1 | 1] = nil

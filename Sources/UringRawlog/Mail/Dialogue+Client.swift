@@ -10,6 +10,7 @@ extension Dialogue {
       isLiteralAwaited = false
       switch client {
       case .recordHeader: takeRecordHeader(&reader)
+      case .proxyHeader: takeProxyHeader(&reader)
       case .lineStart: beginLine(reader.byte)
       case .tag, .command:
         if isHeld { return reader.place > 0 ? DialogueStep(count: reader.place) : scanHeld(&reader) }
@@ -45,6 +46,11 @@ extension Dialogue {
       if byte == Self.handshake {
         client = .recordHeader
         literalLeft = 3
+        return
+      }
+      if byte == Self.proxySignature.utf8Start[0], !isGreeted {
+        client = .proxyHeader
+        literalLeft = 0
         return
       }
     }
@@ -84,6 +90,34 @@ extension Dialogue {
     guard literalLeft == 0 else { return }
     client = .opaque
     isTLSUnanswered = true
+  }
+
+  /// The PROXY protocol, section 2.2: a signature, two bytes, and how many follow in two more. They are no lines, though
+  /// they may have line feeds and blanks in them.
+  private static let proxySignature: StaticString = "\r\n\r\n\0\r\nQUIT\n"
+
+  private mutating func takeProxyHeader(_ reader: inout SpanReader) {
+    let byte = reader.byte
+    let signature = Self.proxySignature
+    guard literalLeft >= signature.utf8CodeUnitCount || byte == signature.utf8Start[Int(literalLeft)] else {
+      // Empty lines, or worse: some servers answer these, and some do not.
+      client = .lineStart
+      isDoubtful = true
+      isUncertain = true
+      isBehindCarriageReturn = byte != .lineFeed && signature.utf8Start[Int(literalLeft) - 1] == .carriageReturn
+      return
+    }
+    reader.place += 1
+    literalLeft += 1
+    switch literalLeft {
+    case 15: tagHash = UInt32(byte) << 8
+    case 16: tagHash |= UInt32(byte)
+    default: break
+    }
+    guard literalLeft >= 16, literalLeft == 16 + UInt64(tagHash) else { return }
+    client = .lineStart
+    // TLS may begin behind it.
+    mayBeTLS = true
   }
 
   @inline(__always)

@@ -155,7 +155,8 @@ extension Dialogue {
     case .header:
       var header = credential.header
       header.take(byte)
-      guard header.phase == .none || byte == .brace && withheldCount > 0 else { return false }
+      let isTooLong = Int(withheldCount) >= LiteralHeader.longest
+      guard header.phase == .none || isTooLong || byte == .brace && withheldCount > 0 else { return false }
       return endHeader(reader)
     case .literal:
       let isMarkGoingOn = readsRecording && credential.count > 0 && credential.continuesMark(byte)

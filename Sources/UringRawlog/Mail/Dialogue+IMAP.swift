@@ -56,6 +56,17 @@ extension Dialogue {
       && reader.bytes.load(fromByteOffset: reader.place + 2, as: UInt8.self) &- UInt8(ascii: "0") < 10
   }
 
+  /// Whole lines that say nothing here and have no literal: of a folder's messages there are very many.
+  @inline(__always)
+  func skipNumberedLines(_ reader: inout SpanReader) {
+    while isNumbered(reader), let lineFeed = reader.find(.lineFeed, before: reader.end) {
+      var last = lineFeed - 1
+      if reader.bytes.load(fromByteOffset: last, as: UInt8.self) == .carriageReturn { last -= 1 }
+      if reader.bytes.load(fromByteOffset: last, as: UInt8.self) == UInt8(ascii: "}") { return }
+      reader.place = lineFeed + 1
+    }
+  }
+
   /// In the text of a status there are no literals, whatever it looks like.
   private mutating func endUntaggedWord() {
     line.status = line.statusOfWord
@@ -108,7 +119,11 @@ extension Dialogue {
 
   private mutating func answeredTag() -> DialogueStep.Event {
     let wasUncertain = tagged.isUncertain
-    guard let answered = tagged.remove(line.hash) else { return .none }
+    guard let answered = tagged.remove(line.hash) else {
+      // Dovecot's recordings begin with the answer to the login.
+      if readsRecording, !isGreeted, line.status == .ok { isLoggedIn = true }
+      return .none
+    }
     if tagged.isEmpty { literalsAwaited = 0 }
     if answered.isLast, hasUnfinishedCommand {
       hasUnfinishedCommand = false

@@ -6,6 +6,10 @@ extension Dialogue {
       switch server {
       case .lineStart:
         if isTLSUnanswered, answersTLS(reader.byte) { break }
+        if mailProtocol == .imap, isGreeted {
+          skipNumberedLines(&reader)
+          if reader.isAtEnd { break }
+        }
         line = AnswerLine()
         serverTail = LineTail()
         server = .head

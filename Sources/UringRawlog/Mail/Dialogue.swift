@@ -27,6 +27,8 @@ struct Dialogue {
     case data
     /// The first bytes of what may be TLS.
     case recordHeader
+    /// What may be a PROXY header, version 2, in front of everything, which nobody here takes off.
+    case proxyHeader
     /// Encrypted or compressed.
     case opaque
     /// Compressed, before anybody logged in: whatever logs in is in there.
@@ -169,7 +171,23 @@ struct Dialogue {
   }
 
   /// Nothing will ever be said about what comes from now on.
+  @inline(__always)
   var isQuiet: Bool { client == .opaque && server == .opaque && withheldCount == 0 }
+
+  // MARK: Memory
+
+  /// Something in the memory will be needed by later scans. When nothing is, and the last event was acted on, another
+  /// memory will do.
+  @inline(__always)
+  var usesMemory: Bool {
+    withheldCount > 0 || client == .credential || attempts.count > 0 || userName.state == .known && !isLoggedIn
+  }
+
+  /// The memory is given away: nobody can be named any more but by what is scanned from now on.
+  mutating func forgetNames() {
+    subject = LoginAttempts.Attempt()
+    if userName.state == .known { userName = LoginAttempts.Name(state: .unusable) }
+  }
 
   // MARK: Who it is
 

@@ -11,14 +11,13 @@ struct LiteralHeader {
     case complete
   }
 
-  /// The longest header, with its CR LF: twenty digits say more than any literal has.
-  static let longest = 1 + mostDigits + 4
-  private static let mostDigits = 20
+  /// The longest header that is believed, with its CR LF: twenty digits say more than any literal has.
+  static let longest = 1 + 20 + 4
 
   private(set) var phase = Phase.none
   /// The client sends the literal at once, without waiting for the server.
   private(set) var isNonSynchronizing = false
-  private var digits: UInt8 = 0
+  private var hasDigits = false
   /// Bytes of the literal; the largest number there is when it says more.
   private(set) var count: UInt64 = 0
 
@@ -39,19 +38,19 @@ struct LiteralHeader {
     }
     switch phase {
     case .digits:
-      if byte &- UInt8(ascii: "0") < 10, digits < Self.mostDigits {
-        digits += 1
+      if byte &- UInt8(ascii: "0") < 10 {
+        hasDigits = true
         let (tens, isTooMuch) = count.multipliedReportingOverflow(by: 10)
         let (sum, isMore) = tens.addingReportingOverflow(UInt64(byte - UInt8(ascii: "0")))
         count = isTooMuch || isMore ? .max : sum
         return
       }
-      if digits > 0, byte == UInt8(ascii: "+") {
+      if hasDigits, byte == UInt8(ascii: "+") {
         isNonSynchronizing = true
         phase = .plus
         return
       }
-      phase = digits > 0 && byte == UInt8(ascii: "}") ? .closed : .none
+      phase = hasDigits && byte == UInt8(ascii: "}") ? .closed : .none
     case .plus:
       phase = byte == UInt8(ascii: "}") ? .closed : .none
     case .closed:

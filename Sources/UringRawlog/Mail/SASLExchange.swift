@@ -29,6 +29,9 @@ struct SASLExchange {
   /// sends without waiting.
   var owesResponse: Bool { isActive && mayOwe && (wantsMore || challenges > lines) }
 
+  /// The server waits for a response.
+  var isClientsTurn: Bool { isActive && mayOwe && challenges > lines }
+
   /// The client does not wait for challenges.
   var isImpatient: Bool { lines > challenges }
 

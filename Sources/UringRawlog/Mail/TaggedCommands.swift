@@ -24,6 +24,9 @@ struct TaggedCommands {
 
   var isEmpty: Bool { count == 0 }
 
+  /// There is an IDLE among them.
+  var isIdling: Bool { (0..<Int(count)).contains { expected[$0] == .idle } }
+
   static let emptyHash: UInt32 = 0x811C_9DC5
 
   /// FNV-1a.

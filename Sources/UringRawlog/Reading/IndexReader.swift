@@ -20,6 +20,8 @@ struct IndexReader: ~Copyable {
   /// The number of the line that `next` gave, from 1, and where in the file it begins.
   private(set) var lineNumber: UInt64 = 0
   private(set) var lineOffset: UInt64 = 0
+  /// Where the bytes of that line are in the buffer.
+  private var lineRange = 0..<0
   private let descriptor: Int32
   private var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 16)
   /// What was read and not used: where it lies in the buffer, and where it begins in the file.
@@ -84,8 +86,12 @@ struct IndexReader: ~Copyable {
     }
   }
 
+  /// The bytes of the line that `next` gave, without the line feed; valid until it is called again.
+  var lineBytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: buffer[lineRange]) }
+
   private mutating func line(_ count: Int, hasLineFeed: Bool) -> Line {
-    let bytes = UnsafeRawBufferPointer(rebasing: buffer[start..<start + count])
+    lineRange = start..<start + count
+    let bytes = lineBytes
     let used = count + (hasLineFeed ? 1 : 0)
     lineNumber += 1
     lineOffset = offset

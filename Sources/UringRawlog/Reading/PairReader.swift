@@ -25,10 +25,14 @@ final class PairReader: RecordingReader {
   /// The time of what was given last of each: what has none comes right behind it.
   private var lastTime: InlineArray<2, Int64> = [.min, .min]
 
-  init(in input: StreamReader, out output: StreamReader, isFollowed: Bool) {
+  /// Whose turn it is where no stamp says so.
+  private let turn: (() -> Direction)?
+
+  init(in input: StreamReader, out output: StreamReader, isFollowed: Bool, turn: (() -> Direction)? = nil) {
     self.input = input
     self.output = output
     self.isFollowed = isFollowed
+    self.turn = turn
   }
 
   var isHolding: Bool { remark != nil || input.isHolding || output.isHolding }
@@ -46,7 +50,8 @@ final class PairReader: RecordingReader {
     case (let event?, nil): return choose(.in, event, isAlone: true, tail)
     case (nil, let event?): return choose(.out, event, isAlone: true, tail)
     case (let first?, let second?):
-      let isFirst = order != .byTime || time(of: first, .in) <= time(of: second, .out)
+      let isFirst =
+        order == .byTime ? time(of: first, .in) <= time(of: second, .out) : (turn?() ?? .in) == .in
       return isFirst ? choose(.in, first, isAlone: false, tail) : choose(.out, second, isAlone: false, tail)
     }
   }

@@ -5,6 +5,8 @@ struct RecordingSource {
   private let files: RecordingFiles
   private let ending: SessionRecord.End?
   private let isFollowed: Bool
+  /// Whose turn it is where no stamp says so; nil for one direction after the other.
+  private let turn: (() -> Direction)?
   private var input: StreamReader?
   private var output: StreamReader?
   private var merged: MergedReader?
@@ -17,10 +19,14 @@ struct RecordingSource {
   ///   - ending: what the index says of the session's end. A file that has as many bytes as were sent has neither
   ///     stamps nor boundaries, whatever its first line looks like.
   ///   - isFollowed: the files may grow while they are read; otherwise they are read as long as they are now.
-  init(_ files: RecordingFiles, ending: SessionRecord.End?, isFollowed: Bool) {
+  ///   - turn: where stamps do not tell the order, who speaks next.
+  init(
+    _ files: RecordingFiles, ending: SessionRecord.End?, isFollowed: Bool, turn: (() -> Direction)? = nil
+  ) {
     self.files = files
     self.ending = ending
     self.isFollowed = isFollowed
+    self.turn = turn
   }
 
   func has(_ kind: RecordingName.Kind) -> Bool { fileBytes[kind] != nil }
@@ -44,20 +50,25 @@ struct RecordingSource {
     }
     fileBytes[kind] = file.bytes
     if let input, let output {
-      reader = PairReader(in: input, out: output, isFollowed: isFollowed)
+      reader = PairReader(in: input, out: output, isFollowed: isFollowed, turn: turn)
     } else {
       reader = input ?? output ?? merged
     }
   }
 
   private func stream(_ file: RecordingFiles.Opened, _ direction: Direction) -> StreamReader {
-    let isPlain = ending.map { $0.file[direction] > 0 && $0.file[direction] == $0.recorded[direction] } ?? false
-    return StreamReader(
-      file, limit: isFollowed ? nil : file.bytes, StreamDecoder(direction, isKnownPlain: isPlain))
+    StreamReader(file, limit: isFollowed ? nil : file.bytes, Self.decoder(direction, ending))
+  }
+
+  static func decoder(_ direction: Direction, _ ending: SessionRecord.End?) -> StreamDecoder {
+    // Where something stands in the place of a credential, the sizes may agree by chance.
+    let isPlain =
+      ending.map { $0.redacted == 0 && $0.file[direction] > 0 && $0.file[direction] == $0.recorded[direction] } ?? false
+    return StreamDecoder(direction, isKnownPlain: isPlain)
   }
 
   /// A file of layout merged begins with a stamp and a direction, unless it has no bytes yet.
-  private static func checkMerged(_ file: RecordingFiles.Opened, isFollowed: Bool) throws(StartError) {
+  static func checkMerged(_ file: RecordingFiles.Opened, isFollowed: Bool) throws(StartError) {
     var first = [UInt8](repeating: 0, count: 64)
     let count = pread(file.descriptor, &first, first.count, 0)
     guard count >= 0 else {

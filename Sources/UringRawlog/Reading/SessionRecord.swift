@@ -30,6 +30,22 @@ struct SessionRecord: Equatable {
     var recording = ""
     var redacted: UInt64 = 0
 
+    /// Where in what was recorded of each direction bytes are missing, and how many. The places of gaps count what is
+    /// missing too; those of a file do not. nil for a list that cannot be right.
+    var gapPlaces: [[(place: UInt64, bytes: UInt64)]]? {
+      var missing: [UInt64] = [0, 0]
+      var found: [[(place: UInt64, bytes: UInt64)]] = [[], []]
+      for gap in gaps {
+        let direction = gap.direction.rawValue
+        let (place, isBefore) = gap.offset.subtractingReportingOverflow(missing[direction])
+        let (sum, isTooMuch) = missing[direction].addingReportingOverflow(gap.bytes)
+        guard !isBefore, !isTooMuch, place >= found[direction].last?.place ?? 0 else { return nil }
+        found[direction].append((place, gap.bytes))
+        missing[direction] = sum
+      }
+      return found
+    }
+
     /// How long the session took.
     var microseconds: Int64 { Int64(exactly: ((Double(seconds) ?? 0) * 1_000_000).rounded()) ?? 0 }
   }
@@ -55,6 +71,7 @@ struct SessionRecord: Equatable {
   var listener = ""
   var client = ""
   var server = ""
+  var mailProtocol = ""
 
   /// - Returns: nil for a record of an event that is not known.
   /// - Throws: `JSONError` when the line is no JSON object, or lacks what every record has.
@@ -65,6 +82,7 @@ struct SessionRecord: Equatable {
     var end = End()
     self.id = ""
     self.event = .start
+    var mailProtocol = ""
     var common = (time: "", listener: "", client: "", server: "")
     try cursor.object { (cursor, name) throws(JSONError) in
       switch name {
@@ -73,6 +91,7 @@ struct SessionRecord: Equatable {
       case "time": common.time = try cursor.string()
       case "listener": common.listener = try cursor.string()
       case "client": common.client = try cursor.string()
+      case "protocol": mailProtocol = try cursor.string()
       case "server": common.server = try cursor.optionalString() ?? ""
       default: try end.read(name, &cursor)
       }
@@ -81,6 +100,7 @@ struct SessionRecord: Equatable {
     guard let event, let id else { throw JSONError(place: line.count) }
     self.id = id
     (timeText, listener, client, server) = common
+    self.mailProtocol = mailProtocol
     switch event {
     case "start": self.event = .start
     case "end": self.event = .end(end)

@@ -19,7 +19,7 @@ struct ShownSession {
     self.records = records
     guard let ending = records.ending else { return }
     // What stands in the place of a credential moves all places behind it.
-    if isMerged || ending.redacted > 0 { unplaced = ending.gaps } else { place(ending.gaps) }
+    if isMerged || ending.redacted > 0 { unplaced = ending.gaps } else { gaps = ending.gapPlaces ?? [[], []] }
   }
 
   // MARK: The heading
@@ -104,21 +104,6 @@ struct ShownSession {
 
   private func sayGap(_ direction: Direction, _ bytes: UInt64, _ transcript: inout Transcript) throws(TextOutput.End) {
     try transcript.note("\(direction): \(bytes) bytes are missing here; they were relayed and not recorded")
-  }
-
-  /// The places of gaps count what is missing too; those of a file do not. A list that cannot be right is left aside.
-  private mutating func place(_ given: [RecordingGap]) {
-    var missing: [UInt64] = [0, 0]
-    var found: [[(place: UInt64, bytes: UInt64)]] = [[], []]
-    for gap in given {
-      let direction = gap.direction.rawValue
-      let (place, isBefore) = gap.offset.subtractingReportingOverflow(missing[direction])
-      let (sum, isTooMuch) = missing[direction].addingReportingOverflow(gap.bytes)
-      guard !isBefore, !isTooMuch, place >= found[direction].last?.place ?? 0 else { return }
-      found[direction].append((place, gap.bytes))
-      missing[direction] = sum
-    }
-    gaps = found
   }
 
   // MARK: The end

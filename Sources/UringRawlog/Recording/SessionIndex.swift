@@ -230,6 +230,20 @@ struct SessionIndex: ~Copyable {
   }
 }
 
+/// The same of bytes that should be UTF-8, quickly for those that stand as they are.
+func jsonString(_ bytes: UnsafeRawBufferPointer) -> [UInt8] {
+  let isPlain = bytes.allSatisfy {
+    0x20..<0x7F ~= $0 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
+  }
+  guard isPlain else { return jsonString(String(decoding: bytes, as: UTF8.self)) }
+  return [UInt8](unsafeUninitializedCapacity: bytes.count + 2) { memory, count in
+    memory[0] = UInt8(ascii: "\"")
+    for place in 0..<bytes.count { memory[place + 1] = bytes[place] }
+    memory[bytes.count + 1] = UInt8(ascii: "\"")
+    count = bytes.count + 2
+  }
+}
+
 /// A text as a JSON string with its quotes (RFC 8259 §7). Everything that a terminal might obey is escaped too.
 func jsonString(_ text: String) -> [UInt8] {
   var result = "\""

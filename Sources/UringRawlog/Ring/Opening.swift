@@ -4,6 +4,11 @@ import Glibc
 /// open(2), which Swift cannot call with a mode: a descriptor, or -1 and errno.
 func openFile(_ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32 = 0) -> Int32 { uring_open(path, flags, mode) }
 
+/// openat(2), likewise.
+func openFile(_ path: UnsafePointer<CChar>, in directory: Int32, flags: Int32, mode: UInt32 = 0) -> Int32 {
+  uring_openat(directory, path, flags, mode)
+}
+
 /// A descriptor of a directory for opening files in it: -1 and errno when there is none.
 func openDirectoryPath(_ path: String) -> Int32 { uring_open_directory(path) }
 
