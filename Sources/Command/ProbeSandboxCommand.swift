@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import UringRawlog
 
 /// `uring-rawlog probe-sandbox`: tries from within the relay's sandbox what must fail there, for the tests.
@@ -14,6 +15,9 @@ struct ProbeSandboxCommand: ParsableCommand {
   @OptionGroup var options: RelayOptions
 
   func run() throws {
-    for attempt in try SandboxProbe.run(try options.configuration(), elsewhere: elsewhere) { print(attempt) }
+    try SandboxProbe.run(try options.configuration(), elsewhere: elsewhere) { line in
+      let bytes = Array("\(line)\n".utf8)
+      _ = write(STDOUT_FILENO, bytes, bytes.count)
+    }
   }
 }

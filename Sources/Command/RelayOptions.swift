@@ -223,6 +223,22 @@ struct RelayOptions: ParsableArguments {
 
   @Option(
     name: .long,
+    help: ArgumentHelp(
+      """
+      Sessions of one client at once, an IPv4 address or an IPv6 /64; connections beyond are closed at once. (default: no \
+      limit)
+      """, valueName: "number"))
+  var maxSessionsPerIp: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Sessions that one client may begin, as 10/s or 100/m: so many at once, then at that rate. (default: no limit)",
+      valueName: "number/s"))
+  var maxRatePerIp: String?
+
+  @Option(
+    name: .long,
     help: ArgumentHelp("End a session in which nothing moves for this long; 0 for never.", valueName: "duration"))
   var idleTimeout = "35m"
 
@@ -388,6 +404,15 @@ struct RelayOptions: ParsableArguments {
   private func readLimits(into configuration: inout RelayConfiguration) throws(StartError) {
     configuration.maxSessions = try Self.read("--max-sessions") { () throws(ValueError) in
       try Values.number(maxSessions, from: 1, to: RelayConfiguration.maxSessionsMaximum)
+    }
+    if let maxSessionsPerIp {
+      configuration.maxSessionsPerClient = try Self.read("--max-sessions-per-ip") { () throws(ValueError) in
+        try Values.number(maxSessionsPerIp, from: 1, to: RelayConfiguration.maxSessionsMaximum)
+      }
+    }
+    if let maxRatePerIp {
+      let rate = try Self.read("--max-rate-per-ip") { () throws(ValueError) in try Values.rate(maxRatePerIp) }
+      configuration.limitRate(count: rate.count, nanoseconds: rate.nanoseconds)
     }
     configuration.idleNanoseconds = try Self.read("--idle-timeout") { () throws(ValueError) in
       try Values.duration(idleTimeout)

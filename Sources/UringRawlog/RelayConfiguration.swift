@@ -102,6 +102,10 @@ public struct RelayConfiguration: Sendable {
   public var logWaitNanoseconds: UInt64 = 2_000_000_000
   public var logError: LogError = .continue
   public var maxSessions = 65536
+  /// Sessions that one client may have at once; 0 without limit.
+  public var maxSessionsPerClient = 0
+  /// Sessions that one client may begin, and in what time; nil without limit.
+  var maxRatePerClient: ClientLimits.Rate?
   public var idleNanoseconds: UInt64 = 35 * 60 * 1_000_000_000
   public var connectNanoseconds: UInt64 = 10_000_000_000
   public var drainNanoseconds: UInt64 = 30_000_000_000

@@ -107,6 +107,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// Until when accepting rests for lack of descriptors (monotonic nanoseconds); 0 when it does not.
   var acceptPausedUntil: UInt64 = 0
   var isDescriptorShortageSaid = false
+  var clientLimits: ClientLimits
+  var refusals = ClientRefusals()
   /// Something happened since accepts were last armed that may change which are.
   var mustArmAccepts = true
   /// Sessions that still relay or connect; those that only finish their recording are not among them.
@@ -240,6 +242,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     self.ring = ring
     maySplice = configuration.relay != .copy && environment.maxPipes > 0
     pipes = PipePool(limit: maySplice ? min(environment.maxPipes, Limits.pipes) : 0)
+    clientLimits = ClientLimits(
+      mostSessions: configuration.maxSessionsPerClient, rate: configuration.maxRatePerClient)
     pool = BlockPool(limit: configuration.logMemoryBytes)
     index = SessionIndex(endsTorn: environment.indexEndsTorn)
     report = Report(descriptor: environment.messages)
@@ -318,6 +322,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   mutating func run() throws(Errno) {
     start()
     while !isFinished { try turn() }
+    refusals.sayAt = min(refusals.sayAt, clock.now.nanoseconds)
+    sayRefusals()
     report.sumUp()
   }
 
@@ -342,6 +348,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       if count < batch.count { break }
     }
     workDeadlines()
+    if refusals.sayAt > 0 { sayRefusals() }
     if !resting.isEmpty { endRest() }
     if !handshakes.isEmpty { workHandshakes() }
     advanceTouched()
@@ -470,6 +477,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if index.waitingSince > 0 { next = min(next, max(index.waitingSince + flushAge, indexRetryAt)) }
     if acceptPausedUntil > 0, !isDraining { next = min(next, acceptPausedUntil) }
     if !resting.isEmpty { next = min(next, restUntil) }
+    if refusals.sayAt > 0 { next = min(next, refusals.sayAt) }
     if trimAt > 0 { next = min(next, trimAt) }
     if !handshakes.isEmpty { return 0 }
     if !collector.waiting.isEmpty, collector.prober == nil { next = min(next, collector.retryAt) }

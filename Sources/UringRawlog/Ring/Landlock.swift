@@ -33,6 +33,22 @@ struct Landlock {
     rules.append(Rule(path: path, access: access))
   }
 
+  /// Allows what is below a directory, unless that is everything.
+  mutating func allow(below directory: String, _ access: Access) {
+    guard let resolved = realpath(directory, nil) else { return }
+    defer { free(resolved) }
+    if strcmp(resolved, "/") != 0 { allow(directory, access) }
+  }
+
+  /// Allows a directory of recordings, and that it is removed and made again: by its name, and where that leads.
+  mutating func allowRecording(_ directory: String) {
+    allow(directory, .recording)
+    allow(below: Self.parent(of: directory), .remaking)
+    guard let resolved = realpath(directory, nil) else { return }
+    defer { free(resolved) }
+    allow(below: Self.parent(of: String(cString: resolved)), .remaking)
+  }
+
   /// Allows a file that is read again on SIGHUP: its directory, since whoever renews it puts another file there, and
   /// likewise that of each symbolic link's target.
   mutating func allowReadingAgain(_ file: String) {
@@ -40,7 +56,8 @@ struct Landlock {
     // As many links as the kernel follows (path_resolution(7)).
     for _ in 0..<40 {
       let directory = Self.parent(of: path)
-      allow(directory == "/" ? path : directory, .reading)
+      allow(path, .reading)
+      allow(below: directory, .reading)
       guard let target = Self.target(of: path) else { return }
       path = target.hasPrefix("/") ? target : directory + "/" + target
     }

@@ -3,9 +3,12 @@ import Glibc
 
 /// What somebody who took the relay over would try, tried from within its sandbox.
 public enum SandboxProbe {
-  /// - Parameter elsewhere: a file that exists and is none of the relay's.
-  /// - Returns: a line each: what was tried, and `ok` or the error's name.
-  public static func run(_ configuration: RelayConfiguration, elsewhere: String) throws(StartError) -> [String] {
+  /// - Parameters:
+  ///   - elsewhere: a file that exists and is none of the relay's.
+  ///   - say: gets a line each: what was tried, and `ok` or the error's name.
+  public static func run(
+    _ configuration: RelayConfiguration, elsewhere: String, say: (String) -> Void
+  ) throws(StartError) {
     let directory = RecordingDirectory.indexDirectory(configuration)
     let identity = try Identity(user: configuration.user, group: configuration.group)
     let ring: KernelRing
@@ -19,11 +22,16 @@ public enum SandboxProbe {
     if configuration.isSandboxed {
       _ = try Sandbox(configuration, listeners: [], targets: []).enter(hasRingRestrictions: ring.isRestricted)
     }
-    return attempts(directory: directory, elsewhere: elsewhere)
-      + ["ring-close: \(name(ring.tryOperation(uring_op_close, -1)))", "ring-nop: \(name(ring.tryOperation(0, -1)))"]
+    say("ring-close: \(name(ring.tryOperation(uring_op_close, -1)))")
+    // IORING_OP_NOP, which the loop has no use for.
+    say("ring-nop: \(name(ring.tryOperation(0, -1)))")
+    // The last succeeds only by becoming another program.
+    for (attempted, attempt) in attempts(directory: directory, elsewhere: elsewhere) {
+      say("\(attempted): \(name(attempt()))")
+    }
   }
 
-  private static func attempts(directory: String, elsewhere: String) -> [String] {
+  private static func attempts(directory: String, elsewhere: String) -> [(String, () -> Int32)] {
     func opened(_ path: String, _ flags: Int32) -> Int32 {
       let descriptor = openFile(path, flags: flags | O_CLOEXEC, mode: 0o600)
       guard descriptor >= 0 else { return -errno }
@@ -39,7 +47,7 @@ public enum SandboxProbe {
     func called(_ result: Int32) -> Int32 { result < 0 ? -errno : 0 }
     let stream = Int32(SOCK_STREAM.rawValue)
     let mine = directory + "/probe"
-    let attempts: [(String, () -> Int32)] = [
+    return [
       ("write-recording", { opened(mine, O_WRONLY | O_CREAT) }),
       ("remove-recording", { called(unlink(mine)) }),
       ("read-names", { opened("/etc/nsswitch.conf", O_RDONLY) }),
@@ -50,7 +58,6 @@ public enum SandboxProbe {
       ("write-elsewhere", { opened(elsewhere, O_WRONLY) }),
       ("read-elsewhere", { opened(elsewhere, O_RDONLY) }),
       ("create-elsewhere", { opened(Landlock.parent(of: elsewhere) + "/probe", O_WRONLY | O_CREAT) }),
-      ("execute", { execl("/bin/true") }),
       ("ptrace", { uring_try_ptrace() }),
       ("fork", { uring_try_fork() }),
       ("socket-netlink", { made(AF_NETLINK, Int32(SOCK_RAW.rawValue)) }),
@@ -61,8 +68,8 @@ public enum SandboxProbe {
       ("root", { called(setuid(0)) }),
       ("ring", { uring_try_new_ring() }),
       ("executable-memory", { uring_try_executable_memory() }),
+      ("execute", { execl("/bin/true") }),
     ]
-    return attempts.map { "\($0.0): \(name($0.1()))" }
   }
 
   /// The error's name in errno(3), of those that matter here.
