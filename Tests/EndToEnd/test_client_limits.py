@@ -23,7 +23,7 @@ class ClientLimits(EndToEnd):
                 return True
 
     def test_sessions(self):
-        relay = self.start(self.server, "--max-sessions-per-ip", "2")
+        relay = self.start(self.server, "--max-sessions-per-ip", "2", "--drain", "0")
         first, second = connect(relay.address), connect(relay.address)
         self.addCleanup(second.close)
         self.assertTrue(self.served(first) and self.served(second))

@@ -147,8 +147,8 @@ class FromWithin(Sandbox):
     def test_the_probe_can_succeed(self):
         # Otherwise it would show nothing. It ends by becoming another program.
         results = self.probe("--sandbox", "off", directory=self.directory("mine"))
-        for name in (*POSSIBLE, "ring-nop", "write-elsewhere", "read-elsewhere", "create-elsewhere", "fork", "bind",
-                     "chmod", "ring", "executable-memory"):
+        for name in (*POSSIBLE, "ring-nop", "write-elsewhere", "read-elsewhere", "create-elsewhere", "ptrace", "fork",
+                     "bind", "chmod", "ring", "executable-memory"):
             self.assertEqual(results[name], "EBADF" if name == "ring-close" else "ok", name)
         self.assertNotIn("execute", results)
 
