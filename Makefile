@@ -71,16 +71,35 @@ sim:
 	URING_RAWLOG_WHOLE_RUNTIME=1 SIMULATION_SEED=$(SEED) SIMULATION_SEEDS=$(SEEDS) $(SWIFT) test -c release --scratch-path .build-sim \
 	  -Xswiftc -enable-testing --disable-xctest --filter SimulationTests
 
-# What nobody would think of, for the scanners of mail dialogues; make fuzz FUZZ_SECONDS=3600
+# What nobody would think of, for whatever reads what peers send: the scanners of mail dialogues, the relay's own part in
+# STARTTLS, PROXY headers; make fuzz FUZZ_SECONDS=3600, for each of them, or FUZZ_TARGETS=proxy
 FUZZ_SECONDS ?= 60
-FUZZER = .build/fuzz/dialogue
-fuzz:
+FUZZ_TARGETS ?= dialogue starttls proxy
+FUZZ = .build/fuzz
+FUZZ_SWIFTC = $(SWIFTC) -swift-version 6 -O -use-ld=lld -sanitize=fuzzer,address -parse-as-library
+
+FUZZ_SOURCES_dialogue = $(wildcard Sources/UringRawlog/Mail/*.swift) Tests/Fuzz/DialogueFuzz.swift
+FUZZ_SOURCES_starttls = $(addprefix Sources/UringRawlog/Mail/,StartTLSExchange.swift StartTLSOffer.swift \
+  MailProtocol.swift LiteralHeader.swift) Tests/Fuzz/StartTLSFuzz.swift
+FUZZ_SOURCES_proxy = $(wildcard Sources/UringRawlog/Proxy/*.swift Sources/UringRawlog/Text/*.swift) \
+  Sources/UringRawlog/Network/PeerAddress.swift Tests/Fuzz/ProxyFuzz.swift
+
+.SECONDEXPANSION:
+$(FUZZ)/dialogue $(FUZZ)/starttls $(FUZZ)/proxy: $(FUZZ)/%: $$(FUZZ_SOURCES_$$*)
+	mkdir -p $(FUZZ)/corpus-$*
+	$(FUZZ_SWIFTC) -module-name $*Fuzz -o $@ $^
+
+fuzz: $(addprefix fuzz-,$(FUZZ_TARGETS))
+
+.PHONY: fuzz-dialogue fuzz-starttls fuzz-proxy
+fuzz-dialogue fuzz-starttls fuzz-proxy: fuzz-%: fuzz-packages $(FUZZ)/%
+	mkdir -p $(FUZZ)/corpus-$*
+	SWIFT_BACKTRACE=enable=no $(FUZZ)/$* -max_total_time=$(FUZZ_SECONDS) -max_len=6000 -print_final_stats=1 \
+	  -dict=Tests/Fuzz/$*.dict -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus-$* Tests/Fuzz/corpus-$*
+
+.PHONY: fuzz-packages
+fuzz-packages:
 	scripts/install-dependencies build
-	mkdir -p .build/fuzz/corpus
-	$(SWIFTC) -swift-version 6 -O -use-ld=lld -sanitize=fuzzer,address -parse-as-library -module-name DialogueFuzz \
-	  -o $(FUZZER) Sources/UringRawlog/Mail/*.swift Tests/Fuzz/DialogueFuzz.swift
-	SWIFT_BACKTRACE=enable=no $(FUZZER) -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -print_final_stats=1 \
-	  -dict=Tests/Fuzz/dialogue.dict -artifact_prefix=.build/fuzz/ .build/fuzz/corpus Tests/Fuzz/corpus
 
 PREFIX ?= /usr/local
 install: build

@@ -63,14 +63,15 @@ class Dovecot:
     `mechanisms` are those of SASL, and `apop`. The protocol `sieve` needs dovecot-managesieved.
     With `login_rawlog` the login services record too (`imap-login -R`), into `login_rawlog_directory`; this needs root.
     With `haproxy` login services also listen on `proxied_ports`, where each connection begins with a PROXY header.
-    `more` is added to the configuration.
+    `fields` are extra fields of the users in the password file. `more` is added to the configuration, with the directory
+    for `{rawlog}`.
     """
 
     user = "alice"
     password = "wonder-land"
 
     def __init__(self, protocols=PROTOCOLS, relay_port=None, rawlog=False, postlogin=None, tls=False,
-                 mechanisms=("plain", "login"), users=None, login_rawlog=False, haproxy=False, more=()):
+                 mechanisms=("plain", "login"), users=None, login_rawlog=False, haproxy=False, fields="", more=()):
         self.protocols = tuple(protocols)
         self._relay_port = relay_port
         self._rawlog = ("imap",) if rawlog is True else tuple(rawlog or ())
@@ -80,6 +81,7 @@ class Dovecot:
         self._login_rawlog = login_rawlog
         self._users = {self.user: self.password, **(users or {})}
         self._haproxy = haproxy
+        self._fields = fields
         self._more = tuple(more)
         self.tls_ports = {}
         self.proxied_ports = {}
@@ -191,7 +193,7 @@ class Dovecot:
         with open(users, "w", encoding="ascii") as file:
             for user, password in self._users.items():
                 encoded = base64.b64encode(password.encode()).decode()
-                file.write(f"{user}:{{PLAIN.b64}}{encoded}:{uid}:{gid}::{self.directory}/home/{user}::\n")
+                file.write(f"{user}:{{PLAIN.b64}}{encoded}:{uid}:{gid}::{self.directory}/home/{user}::{self._fields}\n")
         os.chmod(users, 0o644)
 
     def _make_certificate(self):
@@ -281,7 +283,7 @@ class Dovecot:
             lines.append(self._listener_lines(protocol, many_clients))
         lines += self._postlogin_lines()
         lines += ["haproxy_trusted_networks = 127.0.0.0/8"] if self._haproxy else []
-        lines += self._more
+        lines += [line.replace("{rawlog}", self.rawlog_directory) for line in self._more]
         if self._relay_port is not None:
             lines += ["submission_relay_host = 127.0.0.1", f"submission_relay_port = {self._relay_port}",
                       "submission_relay_ssl = no"]

@@ -95,14 +95,16 @@ class MailServer(ScriptedServer):
     `implicit`: TLS from the first byte. `offers`: it lists STARTTLS and begins TLS when it is asked for. `refusals`:
     how often it refuses first. `behind`: bytes in the clear right behind its agreement, `later`: in a segment of their own.
     `hold`: an event that it waits for before it answers NOOP or STARTTLS. `piece`: how many bytes a segment has.
-    `greeting`, `capabilities`: said instead of the usual ones.
+    `greeting`, `capabilities`: said instead of the usual ones. `refuses_login`: nobody gets in. `leaves`: it closes instead
+    of answering STARTTLS.
     """
 
     def __init__(self, dialect, implicit=False, offers=False, refusals=0, behind=b"", later=b"", hold=None, piece=None,
-                 greeting=None, capabilities=None):
+                 greeting=None, capabilities=None, refuses_login=False, leaves=False):
         self.dialect, self.implicit, self.offers, self.refusals = dialect, implicit, offers, refusals
         self.behind, self.later, self.hold, self.piece = behind, later, hold, piece
         self.greeting, self.capabilities = greeting, capabilities
+        self.refuses_login, self.leaves = refuses_login, leaves
         self.heard = []
         super().__init__(self._converse)
 
@@ -121,6 +123,8 @@ class MailServer(ScriptedServer):
             self.heard.append((line, secured))
             if line.upper().endswith(self.dialect.word) and not secured and self.offers:
                 self._wait()
+                if self.leaves:
+                    return
                 begins = self._begins()
                 answer = (self.dialect.accepted if begins else self.dialect.refused).encode() + b"\r\n"
                 if self.dialect is IMAP:
@@ -156,6 +160,9 @@ class MailServer(ScriptedServer):
             peer.write(b"+ \r\n" if self.dialect is POP3 else b"334 \r\n")
             self.heard.append((peer.read_line().rstrip(b"\r\n"), secured))
             peer.write(b"-ERR no\r\n" if self.dialect is POP3 else b"535 no\r\n")
+        elif self.refuses_login and self.dialect.login and line == self.dialect.login.encode():
+            self._say(peer, {"imap": b"l NO no", "pop3": b"-ERR no", "sieve": b"NO"}.get(self.dialect.name, b"535 no")
+                      + b"\r\n")
         else:
             if line.upper().split(b" ")[-1] == b"NOOP":
                 self._wait()

@@ -13,6 +13,7 @@ import unittest
 import dovecot
 from dovecot import Dovecot, SmtpSink
 from relay import PROGRAM, ROOT, Relay, wait_until
+from tls import CERTIFICATES
 
 WHY_NOT = dovecot.why_unavailable()
 STAMP = re.compile(rb"^\d{10}\.\d{6} ", re.MULTILINE)
@@ -44,7 +45,7 @@ class Commands(unittest.TestCase):
                 listen = words.index("--listen")
                 del words[listen:listen + 2]
                 words[words.index("--connect") + 1] = "127.0.0.1:143"
-                words = [word.replace("/var/log/rawlog", directory) for word in words]
+                words = [CERTIFICATES.in_place_of(word).replace("/var/log/rawlog", directory) for word in words]
                 place = words.index("--dir")
                 given = words[place + 1]
                 del words[place:place + 2]

@@ -86,9 +86,7 @@ class Help(Command):
             manual = file.read()
         options = re.findall(r"^  (?:-\w, )?--([a-z-]+)", run("relay", "--help")[1], re.MULTILINE)
         self.assertGreater(len(options), 30)
-        # Those of TLS have no section in the manual yet.
-        lacking = [option for option in options if f"Fl -{option}" not in manual and "tls" not in option
-                   and option not in ("connect-ca", "connect-name", "connect-insecure")]
+        lacking = [option for option in options if f"Fl -{option}" not in manual]
         self.assertEqual(lacking, [])
 
     def test_help_names_the_sub_commands(self):

@@ -471,12 +471,15 @@ class HAProxyInFront(ProxyTests):
 @unittest.skipIf(WHY_NOT, WHY_NOT)
 class DovecotBehind(ProxyTests):
     def test_it_knows_the_client(self):
-        with Dovecot(("imap",), haproxy=True) as server:
-            for number, (version, front) in enumerate((("v1", False), ("v2", False), ("v2", True))):
-                with self.subTest(version=version, front=front):
+        with Dovecot(("imap",), haproxy=True, tls=True) as server:
+            for number, (version, front) in enumerate((("v1", False), ("v2", False), ("v2", True), ("v1", False))):
+                asks = number == 3
+                with self.subTest(version=version, front=front, asks=asks):
                     relay = self.start("127.0.0.1:%d" % server.proxied_ports["imap"], "--protocol", "imap",
                                        "--send-proxy", version, *(CERTIFICATES.pair() if front else ()),
-                                       *(("--proxy-from", "127.0.0.0/8") if number else ()))
+                                       *(("--proxy-from", "127.0.0.0/8") if number else ()),
+                                       *(("--connect-tls", "starttls", "--connect-ca", server.certificate)
+                                         if asks else ()))
                     sock = connect(relay.address, source=(f"127.0.0.{60 + number}", 0))
                     self.addCleanup(sock.close)
                     if number:

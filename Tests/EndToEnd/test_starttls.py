@@ -2,17 +2,20 @@
 
 import base64
 import imaplib
+import os
 import poplib
 import shutil
 import smtplib
 import ssl
 import subprocess
+import tempfile
 import threading
 import unittest
 
 import dovecot
 import tls
 from dovecot import Dovecot, SmtpSink
+from peers import Task, all_results
 from relay import wait_until
 from starttls import DIALECTS, ENCODED, IMAP, LMTP, PASSWORD, POP3, SIEVE, SMTP, MailServer
 from tls import CERTIFICATES, Plain, Sealed, TLSTests
@@ -175,6 +178,143 @@ class Combinations(StartTLSTests):
                     dialect.ask(client, dialect.noop)
                     self.assertEqual(server.commands.count(dialect.noop.encode()), 3)
                     relay.close()
+
+
+class Recordings(StartTLSTests):
+    def test_credentials_on_both_sides_of_it(self):
+        for dialect in (IMAP, POP3, SMTP, SIEVE):
+            for back in BACKS:
+                with self.subTest(dialect=dialect, back=back):
+                    _, relay = self.mail(dialect, "starttls", back, refuses_login=True)
+                    client, _ = self.greeted(relay, dialect, "starttls")
+                    dialect.ask(client, dialect.login)
+                    client = self.secure(client, dialect)
+                    dialect.ask(client, dialect.login)
+                    self.leave(client, dialect)
+                    end = self.end(relay)
+                    said = relay.recording(end, "in")
+                    self.assertEqual((end["redacted"], end["failed_logins"], end["login"]), (2, 2, "fail"))
+                    self.assertEqual(said.count(b"<redacted>"), 2)
+                    self.assertTrue(said.index(b"<redacted>") < said.index(dialect.word) < said.rindex(b"<redacted>"))
+                    self.assertNotIn(PASSWORD.encode(), said)
+                    self.assertNotIn(ENCODED.encode(), said)
+                    relay.close()
+
+    def test_both_directions_in_one_file(self):
+        for dialect in DIALECTS:
+            for back in BACKS:
+                with self.subTest(dialect=dialect, back=back):
+                    _, relay = self.mail(dialect, "starttls", back, "--layout", "merged")
+                    client, _ = self.greeted(relay, dialect, "starttls")
+                    client = self.secure(client, dialect)
+                    dialect.ask(client, dialect.noop)
+                    self.leave(client, dialect)
+                    lines = relay.recording(self.end(relay), "rawlog").split(b"\n")
+                    said = [line.split(b" ", 2)[1:] for line in lines if line]
+                    asked = said.index([b"I:", dialect.starttls.encode() + b"\r"])
+                    noop = said.index([b"I:", dialect.noop.encode() + b"\r"])
+                    self.assertEqual(said[0][0], b"O:")
+                    self.assertEqual(said[asked + 1][0], b"O:")
+                    self.assertTrue(asked + 1 < noop < len(said) - 1, said)
+                    relay.close()
+
+    def test_up_to_the_login(self):
+        for dialect in (IMAP, POP3, SMTP, SIEVE):
+            for back in BACKS:
+                with self.subTest(dialect=dialect, back=back):
+                    _, relay = self.mail(dialect, "starttls", back, "--pre-login")
+                    client, _ = self.greeted(relay, dialect, "starttls")
+                    client = self.secure(client, dialect)
+                    dialect.ask(client, dialect.login)
+                    for _ in range(3):
+                        dialect.ask(client, dialect.noop)
+                    self.leave(client, dialect)
+                    end = self.end(relay)
+                    said = relay.recording(end, "in")
+                    self.assertEqual((end["recording"], end["login"]), ("pre-login", "ok"))
+                    self.assertIn(dialect.word, said)
+                    self.assertIn(b"<redacted>", said)
+                    self.assertNotIn(dialect.noop.encode(), said)
+                    relay.close()
+
+    def test_a_directory_for_the_user(self):
+        for back in BACKS:
+            with self.subTest(back=back), tempfile.TemporaryDirectory() as directory:
+                os.mkdir(os.path.join(directory, "joe"))
+                server = self.serve(MailServer(IMAP, implicit=back == "implicit", offers=back == "starttls"))
+                trust = ("--connect-ca", CERTIFICATES.path("authority")) if back != "off" else ()
+                relay = self.start(server, "--protocol", "imap", "--connect-tls", back, *CERTIFICATES.pair(), "--tls",
+                                   "starttls", *trust, directory=directory, directory_option=directory + "/%{user}")
+                client, greeting = self.greeted(relay, IMAP, "starttls")
+                client = self.secure(client, IMAP)
+                IMAP.ask(client, IMAP.login)
+                self.leave(client, IMAP)
+                end = self.end(relay)
+                with open(os.path.join(directory, "joe", end["id"] + ".out"), "rb") as file:
+                    self.assertTrue(file.read().startswith(greeting))
+
+
+class Breaking(StartTLSTests):
+    """Who goes away in the middle of it."""
+
+    def test_a_client_that_goes_away_behind_the_answer(self):
+        for dialect in DIALECTS:
+            for back in BACKS:
+                with self.subTest(dialect=dialect, back=back):
+                    server, relay = self.mail(dialect, "starttls", back)
+                    client, _ = self.greeted(relay, dialect, "starttls")
+                    dialect.ask(client, dialect.starttls)
+                    client.close()
+                    end = self.end(relay)
+                    self.assertIn(end["reason"], ("tls-error", "client-eof"))
+                    self.assertIsNone(end["tls"])
+                    wait_until(lambda: server.active == 0, what="the server's end")
+                    relay.close()
+
+    def test_a_client_that_goes_away_before_the_answer(self):
+        for dialect in DIALECTS:
+            with self.subTest(dialect=dialect):
+                hold = threading.Event()
+                server, relay = self.mail(dialect, "starttls", "starttls", hold=hold)
+                client, _ = self.greeted(relay, dialect, "starttls")
+                client.write(dialect.starttls.encode() + b"\r\n")
+                wait_until(lambda: dialect.starttls.encode() in server.commands, what="the command")
+                client.close()
+                hold.set()
+                self.assertIsNone(self.end(relay)["tls"])
+                wait_until(lambda: server.active == 0, what="the server's end")
+                relay.close()
+
+    def test_a_server_that_goes_away_instead_of_an_answer(self):
+        for dialect in DIALECTS:
+            for front in FRONTS:
+                with self.subTest(dialect=dialect, front=front):
+                    _, relay = self.mail(dialect, front, "starttls", leaves=True)
+                    client = self.peer(relay, front == "implicit")
+                    if front == "starttls":
+                        dialect.read_answer(client)
+                        client.write(dialect.starttls.encode() + b"\r\n")
+                    data, _ = client.read_to_end()
+                    self.assertEqual(data, b"")
+                    client.close()
+                    self.assertEqual(self.end(relay)["reason"], "server-eof" if front == "starttls" else "tls-error")
+                    relay.close()
+
+    def test_many_at_once(self):
+        for back in BACKS:
+            _, relay = self.mail(IMAP, "starttls", back)
+
+            def session(number):
+                client, _ = self.greeted(relay, IMAP, "starttls")
+                client = self.secure(client, IMAP)
+                IMAP.ask(client, IMAP.login)
+                self.leave(client, IMAP)
+                return number
+
+            all_results([Task(session, number) for number in range(60)])
+            ends = relay.wait_ends(60)
+            self.assertEqual({(end["login"], end["tls"] is not None, end["redacted"]) for end in ends}, {("ok", True, 1)})
+            relay.close()
 
 
 class Refusals(StartTLSTests):

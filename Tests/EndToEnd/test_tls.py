@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import smtplib
@@ -13,8 +14,8 @@ import tempfile
 import unittest
 
 import tls
-from peers import Task, all_results, digest, payload, receive_until_end, reset
-from relay import run, wait_until
+from peers import Task, all_results, connect, digest, payload, receive_until_end, reset, wait_stalled
+from relay import ROOT, run, wait_until
 from tls import CERTIFICATES, Plain, Sealed, TLSTests, openssl
 
 WHY_NOT = tls.why_unavailable()
@@ -343,6 +344,137 @@ class Closing(TLSTests):
 
 
 @unittest.skipIf(WHY_NOT, WHY_NOT)
+class Ways(TLSTests):
+    """The other options of the relay, with TLS on its legs."""
+
+    def _bulk(self, relay, front, data):
+        client = self.peer(relay, front)
+        sender = Task(client.write, data) if not front else None
+        received = client.duplex(data, len(data)) if front else client.read_exactly(len(data))
+        if sender:
+            sender.result()
+        client.close_notify()
+        self.assertEqual(client.read_to_end(), (b"", "clean"))
+        self.assertEqual(digest(received), digest(data))
+        return self.end(relay)
+
+    def test_what_is_not_recorded_travels_all_the_same(self):
+        data = payload(8, 3 << 20)
+        for front, back in LEGS:
+            for options in (("--relay", "splice", "--only", "192.0.2.1"), ("--relay", "auto", "--only", "192.0.2.1"),
+                            ("--relay", "splice", "-f", "in"), ("--relay", "splice", "--max-recording", "100K"),
+                            ("--relay", "copy", "-f", "out")):
+                with self.subTest(front=front, back=back, options=options):
+                    relay = self.between(front, back, *options)
+                    end = self._bulk(relay, front, data)
+                    self.assertEqual((end["reason"], end["in_bytes"], end["out_bytes"]),
+                                     ("client-eof", len(data), len(data)))
+                    relay.close()
+
+    def test_without_the_features_of_newer_kernels_and_over_unix_sockets(self):
+        data = payload(9, 3 << 20)
+        for front, back in LEGS:
+            for features in ("bundles", "bundles,multishot", "loop-files"):
+                with self.subTest(front=front, back=back, features=features):
+                    relay = self.between(front, back, env={"URING_RAWLOG_WITHOUT": features})
+                    end = self._bulk(relay, front, data)
+                    self.assertEqual(digest(relay.recording(end, "out")), digest(data))
+                    relay.close()
+            with self.subTest(front=front, back=back, unix=True), tempfile.TemporaryDirectory() as directory:
+                context = CERTIFICATES.server_context() if back else None
+                server = self.serve(tls.TLSServer(tls.echo, context, address=f"unix:{directory}/server"))
+                relay = self.start(server, *(CERTIFICATES.pair() if front else ()),
+                                   *(self.back("--connect-name", "localhost") if back else ()),
+                                   listen=(f"unix:{directory}/relay",))
+                sock = connect(f"unix:{directory}/relay")
+                self.addCleanup(sock.close)
+                client = Sealed(sock, CERTIFICATES.client_context()).handshake() if front else Plain(sock)
+                sender = Task(client.write, data) if not front else None
+                received = client.duplex(data, len(data)) if front else client.read_exactly(len(data))
+                if sender:
+                    sender.result()
+                client.close_notify()
+                self.assertEqual(client.read_to_end(), (b"", "clean"))
+                end = self.end(relay)
+                self.assertEqual((digest(received), digest(relay.recording(end, "in"))), (digest(data),) * 2)
+                relay.close()
+
+    def test_a_slow_reader_holds_its_sender_back(self):
+        data = payload(10, 24 << 20)
+        for front, back in LEGS:
+            with self.subTest(front=front, back=back):
+                written = [0]
+
+                def script(peer):
+                    for place in range(0, len(data), 16384):
+                        peer.write(data[place:place + 16384])
+                        written[0] = place
+                    peer.close_notify()
+                    peer.read_to_end()
+
+                relay = self.between(front, back, script=script)
+                client = self.peer(relay, front)
+                before = relay.resident_bytes()
+                wait_stalled(lambda: written[0], 0.5)
+                self.assertLess(written[0], 16 << 20)
+                self.assertLess(relay.resident_bytes() - before, 12 << 20)
+                received, how = client.read_to_end()
+                self.assertEqual((digest(received), how), (digest(data), "clean"))
+                client.close_notify()
+                self.assertEqual(self.end(relay)["out_bytes"], len(data))
+                relay.close()
+
+    def test_a_server_that_cannot_be_reached(self):
+        for front in (False, True):
+            relay = self.start(f"127.0.0.1:{self.refused_port()}", *(CERTIFICATES.pair() if front else ()), *self.back())
+            client = self.peer(relay, front)
+            # The relay says no end for a server that said none.
+            self.assertEqual(client.read_to_end(), (b"", "cut" if front else "clean"))
+            self.assertEqual(self.end(relay)["reason"], "connect-failed")
+
+    def test_a_session_that_is_idle_or_outlasts_the_drain(self):
+        relay = self.between(True, True, "--idle-timeout", "300ms")
+        client = self.peer(relay)
+        client.write(b"x")
+        self.assertEqual(client.read_exactly(1), b"x")
+        self.assertEqual(client.read_to_end(), (b"", "cut"))
+        self.assertEqual(self.end(relay)["reason"], "idle")
+        relay = self.between(True, True, "--drain", "200ms")
+        client = self.peer(relay)
+        client.write(b"x")
+        self.assertEqual(client.read_exactly(1), b"x")
+        self.assertEqual(relay.terminate(), 0)
+        self.assertEqual(self.end(relay)["reason"], "drain")
+
+    def test_keys_change_in_the_middle_and_nobody_renegotiates(self):
+        relay = self.between(True, False)
+        for version, command in (("-tls1_3", b"k"), ("-tls1_3", b"K"), ("-tls1_2", b"R")):
+            with self.subTest(command):
+                client = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{relay.port}", version],
+                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                self.addCleanup(client.stdout.close)
+                self.addCleanup(client.wait, 20)
+                self.addCleanup(client.kill)
+                output = []
+                Task(lambda: [output.append(line) for line in client.stdout])
+                for line in (b"first\n", command + b"\n", b"second\n"):
+                    client.stdin.write(line)
+                    client.stdin.flush()
+                    if line == b"first\n":
+                        wait_until(lambda: b"first\n" in output, what="the first line")
+                    if line == command + b"\n":
+                        said = b"RENEGOTIATING\n" if command == b"R" else b"KEYUPDATE\n"
+                        wait_until(lambda: said in output, what=said)
+                if command == b"R":
+                    client.wait(20)
+                    self.assertNotIn(b"second\n", output)
+                else:
+                    wait_until(lambda: b"second\n" in output, what="the second line")
+                client.stdin.close()
+        self.peer(relay).close()
+
+
+@unittest.skipIf(WHY_NOT, WHY_NOT)
 class Handshakes(TLSTests):
     def _expect_failure(self, relay, words):
         end = self.end(relay)
@@ -623,6 +755,30 @@ class BadInput(unittest.TestCase):
                 (("--tls-min-version", "1.3"), "neither leg has TLS"),
                 (("--handshake-timeout", "soon"), "--handshake-timeout")):
             self.check(64, words, *options)
+
+
+@unittest.skipIf(WHY_NOT, WHY_NOT)
+class Commands(TLSTests):
+    """docs/TLS.md: its commands run."""
+
+    def test_every_command_starts(self):
+        with open(os.path.join(ROOT, "docs", "TLS.md"), encoding="utf-8") as page:
+            lines = [line.strip() for line in page if line.startswith("    uring-rawlog ")]
+        self.assertGreaterEqual(len(lines), 7)
+        for line in lines:
+            with self.subTest(line), tempfile.TemporaryDirectory() as directory:
+                words = [CERTIFICATES.in_place_of(word).replace("/var/log/rawlog", directory)
+                         .replace("mail.example.org", "localhost") for word in shlex.split(line)[1:]]
+                if words[0] == "check":
+                    self.assertEqual(run(*words)[0], 0)
+                    continue
+                given = {}
+                for option in ("--listen", "--connect", "--dir"):
+                    place = words.index(option)
+                    given[option] = words[place + 1]
+                    del words[place:place + 2]
+                relay = self.start(given["--connect"], *words, directory=given["--dir"])
+                self.assertEqual(len(relay.addresses), 1)
 
 
 @unittest.skipIf(WHY_NOT, WHY_NOT)

@@ -102,6 +102,12 @@ class Certificates:
         openssl("ca", "-batch", "-notext", "-config", configuration, *signed, "-cert", by[0], "-keyfile", by[1],
                 "-startdate", dates[0], "-enddate", dates[1])
 
+    def in_place_of(self, path):
+        """The file that stands for one that the documents name; any other word as it is."""
+        if path == "/etc/ssl/mail.pem":
+            return self.path("ecdsa")
+        return self.key("ecdsa") if path == "/etc/ssl/private/mail.key" else path
+
     def encrypted_key(self, name="ecdsa"):
         """The key of a certificate, encrypted, and a file with its password."""
         path, password = self._file(name + ".locked"), self._file(name + ".password")

@@ -54,7 +54,7 @@ import Testing
   @Test(arguments: ["fd:3", "fd:", "fd:x"])
   func descriptorsAreForListeningOnly(text: String) {
     let error = #expect(throws: ValueError.self) { try Address(connecting: text) }
-    #expect(error?.description == "'\(text)': a descriptor can only be listened on")
+    #expect(error?.description == "'\(text)': a socket that is passed on can only be listened on")
   }
 
   @Test(arguments: [

@@ -146,6 +146,19 @@ import Testing
 
   // MARK: Accepting and connecting
 
+  /// Operations on the ring pass no filter of system calls: what the loop does not use, a restricted ring refuses.
+  @Test func aRestrictedRingDoesOnlyWhatTheLoopAsksFor() throws {
+    let nop: UInt8 = 0
+    let restricted = try KernelRing.make(bufferCount: 2, bufferBytes: 4096)
+    #expect(restricted.isRestricted)
+    #expect(restricted.tryOperation(nop, -1) == -EACCES)
+    // IORING_OP_CLOSE and IORING_OP_READ.
+    for operation in [19, 22] as [UInt8] { #expect(restricted.tryOperation(operation, -1) == -EBADF) }
+    let free = try KernelRing.make(bufferCount: 2, bufferBytes: 4096, restricted: false)
+    #expect(!free.isRestricted)
+    #expect(free.tryOperation(nop, -1) == 0)
+  }
+
   @Test func oneAcceptTakesManyConnections() throws {
     var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
     let listener = try listen()

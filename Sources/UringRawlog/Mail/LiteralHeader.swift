@@ -12,12 +12,13 @@ struct LiteralHeader {
   }
 
   /// The longest header that is believed, with its CR LF: twenty digits say more than any literal has.
-  static let longest = 1 + 20 + 4
+  static let longest = 1 + mostDigits + 4
+  private static let mostDigits = 20
 
   private(set) var phase = Phase.none
   /// The client sends the literal at once, without waiting for the server.
   private(set) var isNonSynchronizing = false
-  private var hasDigits = false
+  private var digits: UInt8 = 0
   /// Bytes of the literal; the largest number there is when it says more.
   private(set) var count: UInt64 = 0
 
@@ -39,18 +40,19 @@ struct LiteralHeader {
     switch phase {
     case .digits:
       if byte &- UInt8(ascii: "0") < 10 {
-        hasDigits = true
+        // With more than that nobody knows what a server makes of it, zeros in front or not.
+        digits = min(digits, UInt8(Self.mostDigits)) + 1
         let (tens, isTooMuch) = count.multipliedReportingOverflow(by: 10)
         let (sum, isMore) = tens.addingReportingOverflow(UInt64(byte - UInt8(ascii: "0")))
-        count = isTooMuch || isMore ? .max : sum
+        count = isTooMuch || isMore || digits > Self.mostDigits ? .max : sum
         return
       }
-      if hasDigits, byte == UInt8(ascii: "+") {
+      if digits > 0, byte == UInt8(ascii: "+") {
         isNonSynchronizing = true
         phase = .plus
         return
       }
-      phase = hasDigits && byte == UInt8(ascii: "}") ? .closed : .none
+      phase = digits > 0 && byte == UInt8(ascii: "}") ? .closed : .none
     case .plus:
       phase = byte == UInt8(ascii: "}") ? .closed : .none
     case .closed:

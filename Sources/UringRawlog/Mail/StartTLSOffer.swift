@@ -67,10 +67,9 @@ struct StartTLSOffer {
     guard line[3] != UInt8(ascii: "-") else { return nil }
     isInList = false
     guard !isListed else { return nil }
-    // The last line says so; the list goes on behind it.
-    var bytes = Array(line)
-    bytes[3] = UInt8(ascii: "-")
-    return bytes + Array("250 STARTTLS\r\n".utf8)
+    // The last line says so, with a blank or with nothing behind the code; the list goes on behind it.
+    let text = line.dropFirst(line[3] == 0x20 ? 4 : 3)
+    return Array("250-".utf8) + text + Array("250 STARTTLS\r\n".utf8)
   }
 
   private mutating func editedSieve(_ line: UnsafeRawBufferPointer) -> [UInt8]? {
