@@ -44,9 +44,10 @@ let package = Package(
       name: "COpenSSL",
       linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]
     ),
+    .target(name: "CZstd", linkerSettings: [.linkedLibrary("zstd")]),
     .target(
       name: "UringRawlog",
-      dependencies: ["CLibUring", "COpenSSL"],
+      dependencies: ["CLibUring", "COpenSSL", "CZstd"],
       swiftSettings: swiftSettings
     ),
     .target(

@@ -122,10 +122,11 @@ final class Runner {
     let isThorough = extent != .quick
     switch workload {
     case .bulk where isThorough, .bulk16 where isThorough:
-      subjects.append(OwnRelay.stamped())
+      subjects += [OwnRelay.stamped(), OwnRelay.captured()]
       subjects += ["splice", "auto"].map(OwnRelay.relaying)
       if workload == .bulk { subjects.append(SpliceRelay.subject()) }
     case .mail where isThorough, .churn where isThorough:
+      subjects.append(OwnRelay.captured())
       if memoryDirectory != nil { subjects.append(OwnRelay.recordedInMemory()) }
       if workload == .mail { subjects.append(OwnRelay.listening()) }
     default: break
@@ -305,7 +306,7 @@ final class Runner {
     }
     // Large files give their memory back to the next repetition; of many small ones nothing is removed before the end,
     // since ext4 is slow to create files where many were removed.
-    if areLarge(sample.sizes) { FileSystem.remove(files) }
+    if areLarge(sample.sizes) || subject.name == OwnRelay.capturedName { FileSystem.remove(files) }
     return sample
   }
 

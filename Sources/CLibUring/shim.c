@@ -117,3 +117,12 @@ pid_t uring_start_detached(void *stack, size_t bytes, void (*body)(void *context
 int uring_close_range(unsigned first, unsigned last) { return (int)syscall(SYS_close_range, first, last, 0); }
 
 int uring_set_groups(gid_t real, gid_t effective, gid_t saved) { return setresgid(real, effective, saved); }
+
+int uring_rename(const char *from, const char *to) {
+  return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+
+void uring_use_idle_disk(void) {
+  // IOPRIO_WHO_PROCESS, this one, IOPRIO_CLASS_IDLE.
+  syscall(SYS_ioprio_set, 1, 0, 3 << 13);
+}

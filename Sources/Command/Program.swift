@@ -17,8 +17,9 @@ struct Program: ParsableCommand {
       """,
     version: "uring-rawlog \(programVersion)",
     subcommands: [
-      RelayCommand.self, CheckCommand.self, ShowCommand.self, VerifyCommand.self, ScrubCommand.self, BenchCommand.self,
-      RehearseCommand.self, ProbeSandboxCommand.self,
+      RelayCommand.self, CheckCommand.self, ShowCommand.self, VerifyCommand.self, ExportCommand.self,
+      ReplayCommand.self, ScrubCommand.self, BenchCommand.self, RehearseCommand.self, SampleCapturesCommand.self,
+      CompressCommand.self, ProbeSandboxCommand.self,
     ],
     defaultSubcommand: RelayCommand.self)
 
@@ -51,7 +52,8 @@ struct Program: ParsableCommand {
   /// Writes a message and exits. What is wrong with the command line ends in a pointer to the help.
   static func end(_ status: ExitStatus, _ message: String) -> Never {
     let command = CommandLine.arguments.dropFirst().first.map { $0 == "--bench" ? "bench" : $0 }
-    let help = command.flatMap { ["bench", "show", "verify", "scrub"].contains($0) ? $0 : nil } ?? "relay"
+    let known = ["bench", "show", "verify", "export", "replay", "scrub"]
+    let help = command.flatMap { known.contains($0) ? $0 : nil } ?? "relay"
     end(status.rawValue, status == .usage ? "\(message); see 'uring-rawlog \(help) --help'" : message)
   }
 
@@ -76,7 +78,7 @@ struct Program: ParsableCommand {
       guard name.hasPrefix("--"),
         ![
           "--listen", "--only", "--proxy-from", "--tls-cert", "--tls-key", "--workload", "--timestamps",
-          "--boundaries", "--ip-in-name", "--follow",
+          "--boundaries", "--ip-in-name", "--follow", "--plain-ports", "--expect",
         ].contains(name)
       else { continue }
       if !seen.insert(name).inserted { return name }

@@ -46,9 +46,51 @@ struct RelayOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Two files a session, or one whose lines say when they came and which direction they are of (I: and O:).",
-      valueName: "pair|merged"))
+      """
+      Two files a session; one whose lines say when they came and which direction they are of (I: and O:); or one capture \
+      for all sessions, which Wireshark opens.
+      """, valueName: "pair|merged|pcapng"))
   var layout = "pair"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "With --layout pcapng: a capture of this size is ended, and another begun; 0 for any. (default: 1G)",
+      valueName: "size"))
+  var rotateSize: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "With --layout pcapng: the longest time that a capture is written to; 0 for any. (default: 1d)",
+      valueName: "duration"))
+  var rotateAge: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "With --layout pcapng: compress captures when they are ended, in a process of low priority. (default: none)",
+      valueName: "none|zstd"))
+  var compress: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      The most that recordings may take on disk; the oldest that are not being written are deleted. (default: no limit)
+      """, valueName: "size"))
+  var keepSize: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp("Delete recordings that are older. (default: never)", valueName: "duration"))
+  var keepAge: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Delete the oldest recordings when less of the file system is free. (default: never)", valueName: "percent"))
+  var keepFree: String?
 
   @Option(
     name: .long,
@@ -330,6 +372,8 @@ struct RelayOptions: ParsableArguments {
     if configuration.layout == .merged, boundaries {
       throw Self.wrong("--boundaries: layout merged has lines and no reads; leave one of them out")
     }
+    try readRotation(into: &configuration)
+    try readRetention(into: &configuration)
     configuration.addressInName = addressInName
     if let filter { configuration.filter = try Self.choice("--filter", filter) }
     for text in only {
@@ -360,6 +404,66 @@ struct RelayOptions: ParsableArguments {
     if let maxRecording {
       let size = try Self.read("--max-recording") { () throws(ValueError) in try Values.size(maxRecording) }
       configuration.maxRecordingBytes = UInt64(size)
+    }
+  }
+
+  private func readRotation(into configuration: inout RelayConfiguration) throws(StartError) {
+    guard configuration.layout == .pcapng else {
+      for (option, value) in [("--rotate-size", rotateSize), ("--rotate-age", rotateAge), ("--compress", compress)]
+      where value != nil {
+        throw Self.wrong("\(option): there are captures in layout pcapng only; add --layout pcapng, or leave it out")
+      }
+      return
+    }
+    switch compress {
+    case nil, "none": break
+    case "zstd": configuration.compresses = true
+    case let other?: throw Self.wrong("--compress: '\(other.escapedForMessage)' is not 'none' or 'zstd'")
+    }
+    if boundaries {
+      throw Self.wrong("--boundaries: each read is a packet in layout pcapng; leave one of them out")
+    }
+    if configuration.directory.hasVariables {
+      throw Self.wrong("--dir: all sessions go to one capture in layout pcapng, so there is nothing for %{...}")
+    }
+    if let rotateSize {
+      let size = try Self.read("--rotate-size") { () throws(ValueError) in try Values.size(rotateSize) }
+      guard size == 0 || size >= RelayConfiguration.rotateBytesMinimum else {
+        throw Self.wrong(
+          "--rotate-size: '\(rotateSize.escapedForMessage)' is too little; give at least 64K, or 0 for any")
+      }
+      configuration.rotateBytes = UInt64(size)
+    }
+    if let rotateAge {
+      configuration.rotateNanoseconds = try Self.read("--rotate-age") { () throws(ValueError) in
+        try Values.duration(rotateAge)
+      }
+    }
+  }
+
+  private func readRetention(into configuration: inout RelayConfiguration) throws(StartError) {
+    for (option, value) in [("--keep-size", keepSize), ("--keep-age", keepAge), ("--keep-free", keepFree)]
+    where value != nil && configuration.collector != nil {
+      throw Self.wrong("\(option): recordings are kept by the collector; leave it out")
+    }
+    if let keepSize {
+      let size = try Self.read("--keep-size") { () throws(ValueError) in try Values.size(keepSize) }
+      guard size > 0 else { throw Self.wrong("--keep-size: nothing could be kept; give a size such as 100G") }
+      configuration.keepBytes = UInt64(size)
+    }
+    if let keepAge {
+      configuration.keepNanoseconds = try Self.read("--keep-age") { () throws(ValueError) in
+        try Values.duration(keepAge)
+      }
+      guard configuration.keepNanoseconds > 0 else {
+        throw Self.wrong("--keep-age: nothing could be kept; give a duration such as 14d")
+      }
+    }
+    if let keepFree {
+      let percent = keepFree.hasSuffix("%") ? String(keepFree.dropLast()) : keepFree
+      configuration.keepFreePercent = try Self.read("--keep-free") { () throws(ValueError) in
+        try Values.number(percent, from: 1, to: 99, unit: "percentage")
+      }
     }
   }
 
@@ -518,7 +622,7 @@ struct RelayOptions: ParsableArguments {
     }
   }
 
-  private static func choice<Choice: RawRepresentable<String> & CaseIterable>(_ option: String, _ text: String)
+  static func choice<Choice: RawRepresentable<String> & CaseIterable>(_ option: String, _ text: String)
     throws(StartError) -> Choice
   {
     guard let choice = Choice(rawValue: text) else {

@@ -65,6 +65,7 @@ public enum Relay {
     }
     // What is created from here on is 0600, whatever the umask was; a unix socket has followed it.
     umask(0o077)
+    if configuration.endsIndexDaily { RecordingDirectory.endIndexDay(configuration) }
     let index = try RecordingDirectory.openIndex(configuration)
     var directory: Int32 = -1
     if !configuration.directory.hasVariables, configuration.collector == nil {
@@ -97,6 +98,7 @@ public enum Relay {
       }
     }
     let hasTLS = configuration.hasTLS
+    let sweeper = try sweeper(configuration, wake: wake)
     let environment = RelayLoop<KernelRing>.Environment(
       listeners: listeners, targets: targets, collectors: collectors, directory: directory, index: index.descriptor,
       indexPath: index.path,
@@ -104,6 +106,8 @@ public enum Relay {
       // Sessions that only wait for their disk must not take the place of new ones.
       maxSlots: min(fitting, configuration.maxSessions * 2),
       signals: signals, wake: wake, maxPipes: pipes, messages: STDERR_FILENO,
+      captureEnded: { sweeper?.hurry() }, swept: { sweeper?.take() ?? [] },
+      endIndexDay: { RecordingDirectory.endIndexDay(configuration, $0.date) },
       front: tls.front, back: tls.back, supervisor: supervisor,
       reopenIndex: { () throws(StartError) in
         let opened = try RecordingDirectory.openIndex(configuration)
@@ -111,11 +115,15 @@ public enum Relay {
       }, resolve: { resolution.begin() }, resolved: { resolution.take() },
       reloadTLS: { if hasTLS { reloading.begin() } }, reloadedTLS: { reloading.take() },
       isRenewing: { resolution.isRunning || reloading.isRunning })
+    // What executes programs is started before that is forbidden; it has no privilege either.
+    if configuration.isSandboxed { try Sandbox.dropPrivileges() }
+    if configuration.compresses { try begin(sweeper) }
     if configuration.isSandboxed {
       try enterSandbox(
         Sandbox(configuration, listeners: listeners, targets: targets + collectors), configuration,
         hasRingRestrictions: ring.isRestricted, &report)
     }
+    if !configuration.compresses { try begin(sweeper) }
     if let unreadable = TLSFilesRead.firstUnreadable(configuration) {
       report.say("\(unreadable.message) to have it read again on SIGHUP; until then only a restart does")
     }
@@ -149,6 +157,35 @@ public enum Relay {
     } catch {
       throw StartError(
         error.status, "\(error.message), or name its owner with --user: root has no privilege here once it has started")
+    }
+  }
+
+  private static func begin(_ sweeper: Sweeper?) throws(StartError) {
+    do throws(Errno) {
+      try sweeper?.begin()
+    } catch {
+      throw cannotSweep(error)
+    }
+  }
+
+  private static func cannotSweep(_ error: Errno) -> StartError {
+    StartError(.osError, "cannot begin to delete recordings: \(error.text); raise the limits of this user")
+  }
+
+  /// What deletes and compresses recordings; nil where nothing does.
+  private static func sweeper(_ configuration: RelayConfiguration, wake: Int32) throws(StartError) -> Sweeper? {
+    guard configuration.deletes || configuration.compresses else { return nil }
+    var retention = Retention()
+    if configuration.keepBytes > 0 { retention.mostBytes = configuration.keepBytes }
+    if configuration.keepNanoseconds > 0 { retention.mostAge = Int64(configuration.keepNanoseconds) }
+    retention.leastFreePercent = configuration.keepFreePercent
+    do throws(Errno) {
+      let sweeper = try Sweeper(
+        root: configuration.directory.fixedPart, retention: retention,
+        compression: configuration.compresses ? Sweeper.Compression(program: "/proc/self/exe") : nil, wake: wake)
+      return sweeper
+    } catch {
+      throw cannotSweep(error)
     }
   }
 

@@ -6,6 +6,8 @@ public struct RelayConfiguration: Sendable {
     case pair
     /// One, whose lines say which direction they are of.
     case merged
+    /// None of its own: all sessions go to one capture, which is ended and followed by another as it grows.
+    case pcapng
   }
 
   /// Which of a session's two connections is recorded: it decides what is `in` and what is `out`.
@@ -111,6 +113,16 @@ public struct RelayConfiguration: Sendable {
   public var drainNanoseconds: UInt64 = 30_000_000_000
   /// Most relayed bytes recorded a session and direction.
   public var maxRecordingBytes: UInt64 = .max
+  /// The longest that a capture becomes, and the longest time that it is written to; 0 for any.
+  public var rotateBytes: UInt64 = 1 << 30
+  public var rotateNanoseconds: UInt64 = 24 * 3600 * 1_000_000_000
+  /// The most that recordings may take together on disk, and how old they may be (nanoseconds); 0 for any. How much of the
+  /// file system is kept free, in percent.
+  public var keepBytes: UInt64 = 0
+  public var keepNanoseconds: UInt64 = 0
+  public var keepFreePercent = 0
+  /// Captures are compressed when they were ended.
+  public var compresses = false
   /// Gives up what is not needed after the start (`Sandbox`).
   public var isSandboxed = true
   public var user: String?
@@ -127,6 +139,11 @@ public struct RelayConfiguration: Sendable {
     !only.isEmpty || filter != nil || directory.hasVariables || maxRecordingBytes < .max || preLogin
   }
 
+  /// Recordings are deleted as they become too many, too old or too large.
+  var deletes: Bool { keepBytes > 0 || keepNanoseconds > 0 || keepFreePercent > 0 }
+  /// The index of a day that is over gets a name of its own.
+  var endsIndexDaily: Bool { deletes || layout == .pcapng }
+
   /// A leg has TLS, or comes to have it.
   var hasTLS: Bool { frontTLS != nil || backTLS != nil }
 
@@ -136,7 +153,13 @@ public struct RelayConfiguration: Sendable {
   var redacts: Bool { mailProtocol != nil && !keepsSecrets }
 
   /// Descriptors that a session's recording takes.
-  var filesPerSession: Int { filter == nil && layout == .pair ? 2 : 1 }
+  var filesPerSession: Int {
+    switch layout {
+    case .pair: filter == nil ? 2 : 1
+    case .merged: 1
+    case .pcapng: 0
+    }
+  }
 
   /// What a direction of the relay is called in recordings.
   func recorded(_ direction: Direction) -> Direction {

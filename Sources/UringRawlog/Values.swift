@@ -42,6 +42,24 @@ public enum Values {
     return UInt64(duration)
   }
 
+  /// A local time, as far as it is given: `YYYY-MM-DD`, `YYYY-MM-DDTHH:MM` or `YYYY-MM-DDTHH:MM:SS`, in microseconds since
+  /// the epoch.
+  ///
+  /// - Throws: `ValueError` naming the value and the forms that there are.
+  public static func localTime(_ text: String) throws(ValueError) -> Int64 {
+    let pattern = "0000-00-00T00:00:00"
+    let isRight =
+      [10, 16, 19].contains(text.utf8.count)
+      && zip(text.utf8, pattern.utf8).allSatisfy { $1 == 0x30 ? (0x30...0x39).contains($0) : $0 == $1 }
+    let digits = text.filter { $0.isNumber }
+    let whole = digits + String(repeating: "0", count: max(0, 14 - digits.utf8.count))
+    guard isRight, let time = RecordingName.Parts("\(whole.prefix(8))-\(whole.dropFirst(8)).1")?.microseconds else {
+      throw ValueError(
+        "'\(text.escapedForMessage)' is no time; write YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS, in local time")
+    }
+    return time
+  }
+
   /// A bare number within bounds.
   ///
   /// - Throws: `ValueError` naming the value and the bounds.
@@ -88,6 +106,8 @@ extension RelayConfiguration {
 
   /// The least `--log-memory`, in bytes.
   public static var logMemoryMinimum: Int { Limits.logMemoryMinimum }
+  /// The least `--rotate-size`, in bytes, but for 0.
+  public static var rotateBytesMinimum: Int { Limits.captureLeastBytes }
   /// The most `--max-sessions`.
   public static var maxSessionsMaximum: Int { Limits.sessionsMaximum }
 }

@@ -93,10 +93,10 @@ class MailServer(ScriptedServer):
     """A server that knows a few commands of a dialect. `heard` has what it was told: each line, and whether under TLS.
 
     `implicit`: TLS from the first byte. `offers`: it lists STARTTLS and begins TLS when it is asked for. `refusals`:
-    how often it refuses first. `behind`: bytes in the clear right behind its agreement, `later`: in a segment of their own.
-    `hold`: an event that it waits for before it answers NOOP or STARTTLS. `piece`: how many bytes a segment has.
-    `greeting`, `capabilities`: said instead of the usual ones. `refuses_login`: nobody gets in. `leaves`: it closes instead
-    of answering STARTTLS.
+    how often it refuses first. `behind`: bytes in the clear right behind its agreement, `later`: in a segment of their
+    own. `hold`: an event that it waits for before it answers NOOP or STARTTLS. `piece`: how many bytes a segment has.
+    `greeting`, `capabilities`: said instead of the usual ones. `refuses_login`: nobody gets in. `leaves`: it closes
+    instead of answering STARTTLS.
     """
 
     def __init__(self, dialect, implicit=False, offers=False, refusals=0, behind=b"", later=b"", hold=None, piece=None,

@@ -13,7 +13,7 @@ SCRIPT = os.path.join(ROOT, "scripts", "count-instructions")
 BUDGETS = os.path.join(ROOT, "Tests", "EndToEnd", "instruction-budgets.json")
 MEASUREMENTS = ("encoder-plain", "encoder-t", "encoder-bt", "scanner-imap", "scanner-pop3", "scanner-smtp",
                 "scanner-lmtp", "scanner-sieve", "message-plain", "message-recorded", "message-recorded-t",
-                "session-plain", "session-recorded")
+                "session-plain", "session-recorded", "packet-captured", "payload-captured")
 
 
 def count(*arguments):

@@ -1,5 +1,5 @@
-"""`--leg back` in the place of lmtp_proxy_rawlog_dir and submission_relay_rawlog_dir: the recorder stands between a real
-Dovecot and its target, and both record."""
+"""`--leg back` in the place of lmtp_proxy_rawlog_dir and submission_relay_rawlog_dir: the recorder stands between a
+real Dovecot and its target, and both record."""
 
 import os
 import re

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import select
 import shutil
 import socket
@@ -9,7 +10,8 @@ import ssl
 import subprocess
 import tempfile
 
-from peers import DEADLINE, EndToEnd, ScriptedServer, connect
+from peers import DEADLINE, EndToEnd, ScriptedServer
+from relay import wait_until
 
 NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
 _CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
@@ -352,6 +354,10 @@ class TLSTests(EndToEnd):
 
     certificates = CERTIFICATES
 
+    def start(self, connect_to, *options, **keywords):
+        # Hundreds of sessions, each of which is waited for in the index.
+        return super().start(connect_to, "--flush", "5", *options, **keywords)
+
     def back(self, *options):
         return ("--connect-tls", "implicit", "--connect-ca", self.certificates.path("authority"), *options)
 
@@ -370,6 +376,10 @@ class TLSTests(EndToEnd):
         if not tls:
             return Plain(sock)
         return Sealed(sock, context or self.certificates.client_context(version), **keywords).handshake()
+
+    def said(self, relay, words):
+        """Waits until the relay has said this, a regular expression."""
+        wait_until(lambda: re.search(words, relay.stderr), what=f"'{words}' among {relay.lines}")
 
     def end(self, relay, count=1):
         """The last of so many end records."""

@@ -98,6 +98,9 @@ struct DialogueRun {
     switch configuration.layout {
     case .pair: return world.file("\(stem).\(direction)") ?? []
     case .merged: return Self.lines(of: direction, in: world.file("\(stem).rawlog") ?? [])
+    case .pcapng:
+      let run = try? ScenarioCaptures.session(end(client)["id"] as? String ?? "", in: world)
+      return run?.streams[direction.rawValue] ?? []
     }
   }
 

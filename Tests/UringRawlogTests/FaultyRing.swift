@@ -174,6 +174,12 @@ struct FaultyRing: Ring, ~Copyable {
   mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token) {
     inner.truncate(file, to: bytes, token: token)
   }
+  mutating func rename(
+    _ directory: Int32, from: UnsafePointer<CChar>, to: UnsafePointer<CChar>, token: Token
+  ) {
+    inner.rename(directory, from: from, to: to, token: token)
+  }
+  func lock(_ file: Int32) { inner.lock(file) }
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     inner.unlink(directory, path, token: token)
   }

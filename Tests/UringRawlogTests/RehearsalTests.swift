@@ -39,7 +39,7 @@ import Testing
     case .messagePlain, .messageRecorded, .messageRecordedTimestamps: true
     case .encoderPlain, .encoderTimestamps, .encoderBoth, .scannerIMAP, .scannerPOP3, .scannerSMTP, .scannerLMTP,
       .scannerSieve, .sessionPlain, .sessionRecorded, .tlsBulk, .tlsHandshakeECDSA, .tlsHandshakeRSA, .tlsResumption,
-      .tlsIdle:
+      .tlsIdle, .packetCaptured, .payloadCaptured:
       false
     }
   }

@@ -19,6 +19,8 @@ struct Scenario {
   private var clients: [SimulatedWorld.Peer] = []
   /// The server's side of each client's session, by the client's number.
   private var servers: [Int: SimulatedWorld.Peer] = [:]
+  /// Some writes of files fail.
+  private let areWritesFailing: Bool
   private let maxPipes: Int
   private let splicing: SpliceThresholds
   /// What is said where the protocol is known.
@@ -70,6 +72,14 @@ struct Scenario {
       world.mayOverwrite = true
       if layouts.once(in: 3) { configuration.collector = try! Address(connecting: "127.0.0.1:9000") }
     }
+    var captures = SeededGenerator(seed: seed &+ 0x7063_6170)
+    if configuration.layout == .pair, captures.once(in: 3) {
+      configuration.layout = .pcapng
+      configuration.boundaries = false
+      configuration.timestamps = false
+      configuration.rotateBytes = [0, 1000, 20_000].randomElement(using: &captures)!
+      configuration.rotateNanoseconds = [0, 0, 300_000_000].randomElement(using: &captures)!
+    }
     world.faults.collectorSilent = [0, 0, 2].randomElement(using: &layouts)!
     world.faults.collectorRefused = [0, 0, 2, 10].randomElement(using: &layouts)!
     world.faults.collectorStalls = [0, 0, 1, 3].randomElement(using: &layouts)!
@@ -96,6 +106,8 @@ struct Scenario {
     if random.once(in: 3) { world.faults.spliceShortage = 10 }
     if random.once(in: 3) { world.faults.pollForNothing = 10 }
     if random.once(in: 5) { world.faults.diskBytes = random.below(100_000) }
+
+    areWritesFailing = world.faults.writeError > 0 || world.faults.diskBytes < .max
 
     for number in 1...(1 + random.below(8)) {
       let client = Self.peer(&random)
@@ -278,6 +290,9 @@ struct Scenario {
     if Set(world.freeBuffers).count != world.bufferCount || world.freeBuffers.count != world.bufferCount {
       fail("\(world.freeBuffers.count) of \(world.bufferCount) receive buffers came home")
     }
+    if configuration.layout == .pcapng {
+      failures += ScenarioCaptures.faults(world, mayLackSideFiles: areWritesFailing)
+    }
     if world.openDescriptors != 0 { fail("\(world.openDescriptors) descriptors are left open") }
     if let dialogues, !configuration.keepsSecrets {
       for leak in dialogues.leaks(in: world).prefix(3) { fail("'\(leak)' was written") }
@@ -368,9 +383,13 @@ struct Scenario {
       return
     }
     let isMerged = configuration.layout == .merged
-    let file = file("\(end.text("id")).\(isMerged ? "rawlog" : name)")
+    let isCaptured = configuration.layout == .pcapng
+    let captured = isCaptured ? captured(client, end) : nil
+    let file = captured?.streams[direction.rawValue] ?? file("\(end.text("id")).\(isMerged ? "rawlog" : name)")
     let written = isMerged ? end.number("in_file") + end.number("out_file") : end.number("\(name)_file")
-    if let file, file.count != written { complain("the file has \(file.count) bytes, the index says \(written)") }
+    if let file, file.count != written, !isCaptured {
+      complain("the file has \(file.count) bytes, the index says \(written)")
+    }
     let isWanted = configuration.isRecorded(PeerAddress(ipv4: client.address, port: 0))
     // With a directory for each user it also depends on who logs in.
     let isRecorded =
@@ -381,7 +400,7 @@ struct Scenario {
     }
     guard isRecorded, configuration.isRecorded(direction) else {
       let isFileWanted = isMerged && isRecorded
-      if file != nil && !isFileWanted || recorded != 0 { complain("was recorded") }
+      if file != nil && !isFileWanted && file != [] || recorded != 0 { complain("was recorded") }
       return
     }
     let decoded = isMerged ? decodeMerged(file ?? [], direction) : decode(file ?? [])
@@ -401,6 +420,8 @@ struct Scenario {
       lost += bytes
     }
     if let dialogues, direction == .in, !configuration.keepsSecrets {
+      // Of captures the first may be what could not be written.
+      if recording == "failed", let captured, !captured.damages.isEmpty || captured.continues[0] { return }
       judgeRedacted(client, dialogues, decoded, end)
       return
     }
@@ -424,15 +445,38 @@ struct Scenario {
       if !script[..<taken].starts(with: decoded) { complain("the file is no prefix") }
       if recorded != decoded.count || decoded.count > configuration.maxRecordingBytes { complain("wrong length") }
     case "failed":
-      if !expected.starts(with: decoded) { complain("the file is no prefix") }
+      // Of captures an earlier one may be what could not be written; then packets are missing, or the beginning.
+      if !expected.starts(with: decoded), captured.map({ $0.damages.isEmpty && !$0.continues[0] }) ?? true {
+        complain("the file is no prefix")
+      }
       if recorded > decoded.count { complain("recorded is \(recorded), the file holds \(decoded.count)") }
-      if !configuration.boundaries, recorded != decoded.count {
+      if !configuration.boundaries, !isCaptured, recorded != decoded.count {
         complain("recorded is \(recorded), the file holds \(decoded.count)")
       }
     default:
       complain("unexpected")
     }
     if recording != "lossy" && recording != "failed" && !gaps.isEmpty { complain("has gaps") }
+  }
+
+  /// What the captures hold of a client's session.
+  private mutating func captured(_ client: SimulatedWorld.Peer, _ end: End) -> CapturedRun? {
+    do {
+      let run = try ScenarioCaptures.session(end.text("id"), in: world)
+      if let run {
+        if !run.damages.isEmpty, end.text("recording") != "failed" {
+          failures.append("client \(client.number): \(run.damages[0].text)")
+        }
+        let record = String(decoding: run.record, as: UTF8.self)
+        if end.text("recording") != "failed", !world.indexText.contains(record + "\n") || record.isEmpty {
+          failures.append("client \(client.number): the capture has another end record than the index")
+        }
+      }
+      return run
+    } catch {
+      failures.append("client \(client.number): \(error)")
+      return nil
+    }
   }
 
   /// A file by its name, in whatever directory.

@@ -23,7 +23,7 @@ struct ScenarioDialogues {
     configuration.boundaries = false
     if mailProtocol != .lmtp {
       configuration.preLogin = random.once(in: 3)
-      if random.once(in: 4) {
+      if random.once(in: 4), configuration.layout != .pcapng {
         configuration.directory = try! DirectoryTemplate("mail/%{user}")
         world.directories = ["mail/alice", "mail/bob@example.org", "mail/\u{E4}\u{F6}", "mail/user+tag"]
       }

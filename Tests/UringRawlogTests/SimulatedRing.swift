@@ -59,6 +59,12 @@ struct SimulatedRing: Ring, ~Copyable {
   mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token) {
     submit(.truncate(bytes: Int(bytes)), file, token)
   }
+  mutating func rename(
+    _ directory: Int32, from: UnsafePointer<CChar>, to: UnsafePointer<CChar>, token: Token
+  ) {
+    submit(.rename(from: String(cString: from), to: String(cString: to)), directory, token)
+  }
+  func lock(_ file: Int32) { world.lock(file) }
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token) {
     submit(.unlink(path: String(cString: path)), directory, token)
   }

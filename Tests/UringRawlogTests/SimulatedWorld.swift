@@ -139,6 +139,7 @@ final class SimulatedWorld {
       case open(path: String)
       case unlink(path: String)
       case truncate(bytes: Int)
+      case rename(from: String, to: String)
       case poll(events: UInt32)
       case close
       case cancel(Token)
@@ -409,6 +410,9 @@ final class SimulatedWorld {
       return true
     case .truncate(let bytes):
       workTruncate(operation, bytes)
+      return true
+    case .rename(let from, let to):
+      workRename(operation, from, to)
       return true
     case .poll(let events): return workPoll(operation, events)
     case .close, .cancel, .cancelAll:
@@ -694,6 +698,28 @@ final class SimulatedWorld {
     complete(operation.token, 0)
   }
 
+  private func workRename(_ operation: Operation, _ from: String, _ to: String) {
+    guard let file = files[from] else {
+      violate("'\(from)' was to be renamed, which is not there")
+      return
+    }
+    guard files[to] == nil else {
+      complete(operation.token, -EEXIST)
+      return
+    }
+    files[from] = nil
+    files[to] = file
+    complete(operation.token, 0)
+  }
+
+  /// A descriptor that is locked must be of a file.
+  func lock(_ descriptor: Int32) {
+    guard case .file? = descriptors[descriptor] else {
+      violate("\(descriptor) was locked, which is no file")
+      return
+    }
+  }
+
   private func workOpen(_ operation: Operation, _ path: String) -> Bool {
     if random.once(in: faults.openError) {
       complete(operation.token, [-EACCES, -ENOSPC, -EMFILE].randomElement(using: &random)!)
@@ -734,7 +760,7 @@ extension SimulatedWorld.Operation {
   var isCancel: Bool {
     switch kind {
     case .cancel, .cancelAll, .close: true
-    case .accept, .connect, .connectCollector, .receive, .send, .write, .open, .unlink, .truncate, .poll: false
+    case .accept, .connect, .connectCollector, .receive, .send, .write, .open, .unlink, .truncate, .rename, .poll: false
     }
   }
 }

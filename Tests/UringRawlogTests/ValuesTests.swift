@@ -89,4 +89,21 @@ import Testing
     #expect(RelayConfiguration.logMemoryMinimum == Limits.logMemoryMinimum)
     #expect(RelayConfiguration.maxSessionsMaximum == Limits.sessionsMaximum)
   }
+
+  @Test(arguments: [
+    ("2026-01-31", "20260131-000000"), ("2026-01-31T08:15", "20260131-081500"),
+    ("2026-01-31T08:15:59", "20260131-081559"),
+  ])
+  func localTimes(text: String, expected: String) throws {
+    var clock = Clock()
+    clock.set(Instant(nanoseconds: 0, epochMicroseconds: try Values.localTime(text)))
+    var name = Bytes()
+    clock.localName().append(to: &name)
+    #expect(String(decoding: name.span, as: UTF8.self) == expected)
+  }
+
+  @Test(arguments: ["", "2026", "2026-1-31", "2026-01-31T08", "2026-01-31 08:15", "2026-01-31T08:15:59Z", "yesterday"])
+  func notLocalTimes(text: String) {
+    #expect(throws: ValueError.self) { try Values.localTime(text) }
+  }
 }

@@ -9,6 +9,9 @@ enum OwnRelay {
   }
   static func recorded(tls: Bool = false) -> Subject { subject("recorded", .recorded, [], tls: tls) }
   static func stamped() -> Subject { subject("recorded -t", .variant, ["-t"]) }
+  static let capturedName = "recorded, --layout pcapng"
+  /// One capture for all sessions; what is in it is compared in the end-to-end tests.
+  static func captured() -> Subject { subject(capturedName, .variant, ["--layout", "pcapng"]) }
   static func relaying(_ mode: String) -> Subject {
     subject("plain, --relay \(mode)", .variant, notRecorded + ["--relay", mode])
   }
@@ -53,7 +56,8 @@ enum OwnRelay {
           if options == listeningOptions { recordings.mark = (Array("<redacted>".utf8), Array(Script.password.utf8)) }
           return RunningSubject(
             process: process, port: port,
-            recordings: role == .plain || options.starts(with: notRecorded) ? nil : recordings,
+            recordings: role == .plain || options.starts(with: notRecorded) || options.contains("pcapng")
+              ? nil : recordings,
             index: directory + "/sessions.jsonl")
         }
         said.append(line)

@@ -34,10 +34,9 @@ static const uint8_t uring_op_writev = IORING_OP_WRITEV;
 static const uint8_t uring_op_read = IORING_OP_READ;
 static const uint8_t uring_op_openat = IORING_OP_OPENAT;
 static const uint8_t uring_op_unlinkat = IORING_OP_UNLINKAT;
+static const uint8_t uring_op_renameat = IORING_OP_RENAMEAT;
 // IORING_OP_FTRUNCATE (kernel 6.9), an enumerator that older headers do not have.
 static const uint8_t uring_op_ftruncate = 55;
-// Used where captures are ended; named here so that a ring may do it.
-static const uint8_t uring_op_renameat = IORING_OP_RENAMEAT;
 static const uint8_t uring_op_close = IORING_OP_CLOSE;
 static const uint8_t uring_op_async_cancel = IORING_OP_ASYNC_CANCEL;
 static const uint8_t uring_op_poll_add = IORING_OP_POLL_ADD;
@@ -143,6 +142,10 @@ static inline int uring_register_buffers(struct io_uring *ring, void *address, u
 extern int uring_argument_count;
 extern char **uring_arguments;
 
+// Lets everybody else use the disk first (ioprio_set(2), the idle class), where there are such classes.
+void uring_use_idle_disk(void);
+// Gives a file another name that nobody has yet: 0, or -1 and errno.
+int uring_rename(const char *from, const char *to);
 int uring_open(const char *path, int flags, unsigned mode);
 /// Whether a file system is one that has no device (statfs(2)): tmpfs or ramfs.
 int uring_is_in_memory(int descriptor);

@@ -29,6 +29,16 @@ struct Clock: ~Copyable {
     return nameText
   }
 
+  /// When the local day is over, in microseconds since the epoch.
+  func endOfLocalDay() -> Int64 {
+    var time = time_t(floorDivide(now.epochMicroseconds, 1_000_000))
+    var parts = tm()
+    localtime_r(&time, &parts)
+    parts.tm_mday += 1
+    (parts.tm_hour, parts.tm_min, parts.tm_sec, parts.tm_isdst) = (0, 0, 0, -1)
+    return Int64(mktime(&parts)) * 1_000_000
+  }
+
   /// RFC 3339 in UTC with microseconds: `2026-01-31T08:15:00.000001Z`.
   mutating func appendIndexTime(_ microseconds: Int64, to line: inout Bytes) {
     let second = floorDivide(microseconds, 1_000_000)

@@ -149,6 +149,36 @@ enum Limits {
   /// How long a failed write of the index rests before it is tried again.
   static let indexRetryNanoseconds: UInt64 = 500_000_000
 
+  // MARK: Captures
+
+  /// The longest text in front of a capture: what listeners are called, all together.
+  static let captureTextBytes = 4096
+  /// Staged packets that are written without waiting for the flush interval, and lines of a side file.
+  static let captureWriteBytes = 512 << 10
+  static let captureLinesBytes = 64 << 10
+  /// A packet that is cut because its block is full has at least so many bytes.
+  static let capturePieceBytes = 2048
+  /// A capture is not ended before it has so many bytes, unless it is old.
+  static let captureLeastBytes = 64 << 10
+  /// How long no other capture is tried when one could not be created or written.
+  static let captureRetryNanoseconds: UInt64 = 1_000_000_000
+  /// The longest block of a capture that is read; the longest that is written is one of a packet with an end record.
+  static let captureBlockBytes = 256 << 10
+  /// What is in memory of a capture that is being read.
+  static let captureWindowBytes = 1 << 20
+  /// Places of a session's blocks that are kept, 8 MiB; a capture with more of one session is read block by block.
+  static let capturePlaces: UInt64 = 1 << 20
+  /// What a frame of a compressed capture holds, and the most frames that one may have: 16 TiB.
+  static let captureFrameBytes = 1 << 20
+  static let captureFrames = 1 << 24
+  /// What is wrong with a capture is listed up to so much of it, and counted beyond.
+  static let captureDamages = 100
+  /// How often a directory is looked at for what is to be deleted from it.
+  static let sweepMilliseconds: Int32 = 5000
+  /// A file that was written to so short a time ago is taken as being written, and not deleted: its recorder may not have
+  /// locked it yet.
+  static let retentionGraceNanoseconds: Int64 = 5_000_000_000
+
   // MARK: Reading recordings
 
   /// The longest piece of a line that is shown at once; a longer line is shown in pieces.
@@ -240,6 +270,12 @@ enum Limits {
 
     precondition(openedBytes >= 2 * TLSEngine.recordBytes && sealedBytes >= TLSEngine.recordBytes)
     precondition(writeBytes <= blockBytes[blockBytes.count - 1])
+    precondition(
+      CapturedConversation.mostEndBytes <= captureBlockBytes && captureBlockBytes <= captureWindowBytes,
+      "every block that is written can be read")
+    precondition(
+      CapturedConversation.mostEndBytes <= blockBytes[blockBytes.count - 1] - MemoryLayout<BlockPool.Header>.stride,
+      "the last packet of a session fits a block of staging memory")
     precondition(pieceBytes + 4096 <= windowBytes, "what must be seen behind a piece fits the window")
     precondition(indexLineBytes >= 128 * gapsPerSession, "an index line with all gaps can be read")
     precondition(ProxyHeader.tlsBytesMaximum >= 2048, "a certificate of a client fits a PROXY header")

@@ -41,6 +41,25 @@ enum RecordingDirectory {
     }
   }
 
+  /// Names the index after a day that is over, unless there is one of that day; in both cases another is begun.
+  static func endIndexDay(_ configuration: RelayConfiguration, _ date: String) {
+    let directory = indexDirectory(configuration)
+    // Another relay may have done so already: ENOENT, or EEXIST.
+    renameFile(directory + "/sessions.jsonl", to: "\(directory)/sessions-\(date).jsonl")
+  }
+
+  /// The same for one that was left by a relay of an earlier day.
+  static func endIndexDay(_ configuration: RelayConfiguration) {
+    var status = stat()
+    guard lstat(indexDirectory(configuration) + "/sessions.jsonl", &status) == 0,
+      status.st_mode & S_IFMT == S_IFREG, status.st_size > 0
+    else { return }
+    var clock = Clock()
+    clock.set(Instant(nanoseconds: 0, epochMicroseconds: Int64(status.st_mtim.tv_sec) * 1_000_000))
+    guard clock.endOfLocalDay() <= Instant.current.epochMicroseconds else { return }
+    endIndexDay(configuration, clock.localName().date)
+  }
+
   /// The opened index, and whether its last line was torn.
   static func openIndex(_ configuration: RelayConfiguration) throws(StartError) -> (
     descriptor: Int32, path: String, endsTorn: Bool

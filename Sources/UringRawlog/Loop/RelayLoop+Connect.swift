@@ -109,6 +109,7 @@ extension RelayLoop where R: ~Copyable {
 
   mutating func relayFromNowOn(_ slot: Int) {
     sessions[slot].phase = .relaying
+    if isCaptured { openCapturedBack(slot) }
     sessions[slot].activeNanoseconds = clock.now.nanoseconds
     if let deadline = nextDeadline(slot) { heap.tighten(slot, to: deadline, in: &sessions) }
   }

@@ -43,10 +43,15 @@ extension RelayLoop where R: ~Copyable {
       }
       let next = min(edit?.place ?? end, end)
       let bytes = UnsafeRawBufferPointer(start: spans[span].memory + Int(place - start), count: Int(next - place))
-      let isStaged =
-        sharesFile
-        ? mergePiece(flow, bytes, stamp, isRelayed: true)
-        : encodePiece(flow, bytes, startsChunk: startsChunk, endsChunk: false, stamp, isRelayed: true)
+      let isStaged: Bool
+      if sharesFile {
+        isStaged = mergePiece(flow, bytes, stamp, isRelayed: true)
+      } else if isCaptured {
+        isStaged = capturePiece(flow, bytes, at: spans[span].stamp, isRelayed: true)
+        if isStaged, !sessions[file: flow].isRecording { return true }
+      } else {
+        isStaged = encodePiece(flow, bytes, startsChunk: startsChunk, endsChunk: false, stamp, isRelayed: true)
+      }
       guard isStaged else { return false }
       startsChunk = false
     }
@@ -86,6 +91,7 @@ extension RelayLoop where R: ~Copyable {
       if held + text.count >= MergedLine.heldBytes, !endPiece(flow, stamp) { return false }
       return mergePiece(flow, text, stamp, isRelayed: false)
     }
+    if isCaptured { return capturePiece(flow, text, at: clock.now.epochMicroseconds, isRelayed: false) }
     let wanted = text.count + Encoder.leastOutput
     if let last = sessions[file: flow].last, !sessions[file: flow].isTailSealed, last.room.count >= wanted {
       // It goes there.

@@ -103,9 +103,11 @@ extension RelayLoop where R: ~Copyable {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
       let isUnfinished =
         sessions[file: file(of: flow)].stagedBytes > 0 || sessions[file: flow].line != nil
-        || sessions[file: flow].gathered > 0
+        || sessions[file: flow].gathered > 0 || isCaptured && conversations[slot].phase != .settled
         || sessions[file: flow].gatheredInFlight > 0 || sessions[file: flow].isWaiting
-      if sessions[file: flow].state == .opening || isUnfinished { sessions[file: flow].state = .failed }
+      if sessions[file: flow].state == .opening || sessions[file: flow].state != .none && isUnfinished {
+        sessions[file: flow].state = .failed
+      }
     }
     writeEnd(slot)
   }

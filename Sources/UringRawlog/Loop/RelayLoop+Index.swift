@@ -16,19 +16,14 @@ extension RelayLoop where R: ~Copyable {
       if let facts = tlsFacts[slot << 1] { names.tls = facts }
       if let facts = tlsFacts[slot << 1 | 1] { names.serverTLS = facts }
     }
+    if isCaptured { names.capture = captureName }
     return names
   }
 
   mutating func writeEnd(_ slot: Int) {
     writeStart(slot)
-    let inFlow = FlowIndex(slot, recorded(.in))
-    let outFlow = inFlow.reverse
-    var gaps = gaps.isEmpty ? [] : gaps[slot] ?? []
-    for place in gaps.indices { gaps[place].direction = recorded(gaps[place].direction) }
-    index.end(
-      sessions[slot], in: sessions[flow: inFlow], out: sessions[flow: outFlow], inFile: sessions[file: inFlow],
-      outFile: sessions[file: outFlow], gaps: gaps, names: indexNames(slot), fileName: fileName, clock: &clock)
-    if !gaps.isEmpty { self.gaps[slot] = nil }
+    if !sessions[slot].isEndWritten { makeEnd(slot) }
+    if !gaps.isEmpty { gaps[slot] = nil }
     if !unixClients.isEmpty { unixClients[slot] = nil }
     if !users.isEmpty { users[slot] = nil }
     if !mailboxes.isEmpty { mailboxes[slot] = nil }
@@ -39,15 +34,36 @@ extension RelayLoop where R: ~Copyable {
     }
   }
 
+  /// Makes the record of a session's end.
+  mutating func makeEnd(_ slot: Int) {
+    let inFlow = FlowIndex(slot, recorded(.in))
+    let outFlow = inFlow.reverse
+    var gaps = gaps.isEmpty ? [] : gaps[slot] ?? []
+    for place in gaps.indices { gaps[place].direction = recorded(gaps[place].direction) }
+    index.end(
+      sessions[slot], in: sessions[flow: inFlow], out: sessions[flow: outFlow], inFile: sessions[file: inFlow],
+      outFile: sessions[file: outFlow], gaps: gaps, names: indexNames(slot), fileName: fileName, clock: &clock)
+  }
+
   mutating func writeIndex() {
     guard clock.now.nanoseconds >= indexRetryAt, let bytes = index.nextWrite() else { return }
     // The file is open for appending: the kernel chooses the place.
     ring.write(environment.index, bytes, offset: -1, token: Token(.indexWrite))
   }
 
+  /// From now on the index is that of today.
+  mutating func beginIndexDay() {
+    indexDay = clock.localName()
+    indexDayEnd = clock.endOfLocalDay()
+  }
+
   /// The file by the index's path may be another one now: moved away for rotation, or gone with its directory.
   mutating func reopenIndex() {
     isIndexReopenWanted = false
+    if clock.now.epochMicroseconds >= indexDayEnd {
+      environment.endIndexDay(indexDay)
+      beginIndexDay()
+    }
     do throws(StartError) {
       let opened = try environment.reopenIndex()
       ring.close(environment.index, token: Token(.close))

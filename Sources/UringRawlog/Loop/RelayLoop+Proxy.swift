@@ -215,6 +215,10 @@ extension RelayLoop where R: ~Copyable {
   }
 
   private mutating func recordProxyHeader(_ slot: Int, _ header: ProxyOutgoing) {
+    if isCaptured {
+      if isBackLegRecorded, sessions[file: FlowIndex(slot, .in)].isRecording { captureHeaders[slot] = header }
+      return
+    }
     recordUnrelayed(FlowIndex(slot, .in), header.bytes.span, on: .back)
   }
 
@@ -223,6 +227,7 @@ extension RelayLoop where R: ~Copyable {
     if !proxies.isEmpty { proxies[slot] = nil }
     if !proxied.isEmpty { proxied[slot] = nil }
     if !proxyHeaders.isEmpty { proxyHeaders[slot] = nil }
+    if !captureHeaders.isEmpty { captureHeaders[slot] = nil }
   }
 }
 

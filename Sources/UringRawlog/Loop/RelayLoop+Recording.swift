@@ -12,6 +12,10 @@ extension RelayLoop where R: ~Copyable {
       collect(slot)
       return
     }
+    guard !isCaptured else {
+      openCaptured(slot)
+      return
+    }
     if isDirectoryGone { reopenDirectory() }
     for direction in 0..<2 {
       let flow = FlowIndex(rawValue: slot << 1 | direction)
@@ -90,6 +94,7 @@ extension RelayLoop where R: ~Copyable {
   mutating func noteOpened(_ flow: FlowIndex, _ result: Int32) {
     if result >= 0 {
       sessions[file: flow].descriptor = result
+      ring.lock(result)
     } else {
       sessions[file: flow].openError = -result
     }
@@ -178,6 +183,8 @@ extension RelayLoop where R: ~Copyable {
       drop(flow, to: end)
     } else if sharesFile {
       if !merge(flow, span: span, from: start) { memoryMissing(flow, for: end) }
+    } else if isCaptured {
+      if !capture(flow, span: span, from: start) { memoryMissing(flow, for: end) }
     } else if mayGather(flow, span) {
       gather(flow, to: end)
     } else if sessions[file: flow].gathered > 0 {
@@ -331,6 +338,11 @@ extension RelayLoop where R: ~Copyable {
   mutating func memoryMissing(_ flow: FlowIndex, for end: UInt64) {
     markDirty(file(of: flow))
     flushForMemory(flow)
+    // Where there is no capture, waiting does not help.
+    guard !isCaptured || !captureRotation.isRefusing(clock.now.nanoseconds) else {
+      if sessions[file: flow].isRecording { drop(flow, to: end) }
+      return
+    }
     switch configuration.logFull {
     case .wait where configuration.logWaitNanoseconds > 0 && !sessions[flow.slot].awaitsUser:
       waitForMemory(flow)
@@ -349,6 +361,7 @@ extension RelayLoop where R: ~Copyable {
 
   /// Writes what keeps memory from coming back: all of this session's, and when the pool is used up, everybody's.
   mutating func flushForMemory(_ flow: FlowIndex) {
+    if isCaptured { writeCapture(captures.current) }
     for file in [flow, flow.reverse] where sessions[file: file].stagedBytes > 0 {
       sessions[file: file].mustFlush = true
       write(file)
@@ -389,6 +402,7 @@ extension RelayLoop where R: ~Copyable {
   /// After a loss recording goes on when there is memory again, unless there were so many losses that it ended. A
   /// credential that was lost in part is lost whole.
   mutating func mayResume(_ flow: FlowIndex) -> Bool {
+    if isCaptured, captureRotation.isRefusing(clock.now.nanoseconds) { return false }
     guard !sessions[file: flow].isDroppingCredential, (gaps[flow.slot]?.count ?? 0) < Limits.gapsPerSession,
       pool.limit - pool.usedBytes >= Limits.blockBytes[0], share(of: flow.slot) >= Limits.blockBytes[0]
     else { return false }
@@ -441,7 +455,8 @@ extension RelayLoop where R: ~Copyable {
   }
 
   private mutating func stage(_ flow: FlowIndex, span: Int32, from start: UInt64) -> Bool {
-    sharesFile ? merge(flow, span: span, from: start) : encode(flow, span: span, from: start)
+    if isCaptured { return capture(flow, span: span, from: start) }
+    return sharesFile ? merge(flow, span: span, from: start) : encode(flow, span: span, from: start)
   }
 
   mutating func endWaiting(_ flow: FlowIndex) {
@@ -519,6 +534,7 @@ extension RelayLoop where R: ~Copyable {
         if sessions[file: flow].hasUnwritten { write(flow) } else if sharesFile { showLines(flow) }
       }
     }
+    if clock.now.epochMicroseconds >= indexDayEnd { isIndexReopenWanted = true }
     if isIndexReopenWanted, !index.isWriting { reopenIndex() }
     if index.waitingSince > 0, isDraining || now >= index.waitingSince + flushAge { writeIndex() }
   }
@@ -744,6 +760,7 @@ extension RelayLoop where R: ~Copyable {
   mutating func finishFiles(_ slot: Int) -> Bool {
     if sessions[slot].awaitsUser { leaveUnrecorded(slot) }
     if configuration.collector != nil { return finishCollected(slot) }
+    if isCaptured { return finishCaptured(slot) }
     let isInEnding = finishDirection(FlowIndex(slot, .in))
     let isOutEnding = finishDirection(FlowIndex(slot, .out))
     guard isInEnding, isOutEnding else { return false }

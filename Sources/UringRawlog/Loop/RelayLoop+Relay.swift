@@ -23,6 +23,7 @@ extension RelayLoop where R: ~Copyable {
       if sessions[slot].sealing != .none, sealedEnd(flow) { return }
       sessions[flow: flow].sourceEnded()
       noteEnd(slot, of: flow.source, .clean)
+      if isCaptured { captureEnd(of: flow) }
       return
     }
     switch error.code {

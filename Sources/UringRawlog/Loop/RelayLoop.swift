@@ -32,6 +32,12 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     var leastPipeBytes = Limits.pipeBytesLeast
     var splicing = SpliceThresholds()
     var messages: Int32 = -1
+    /// A capture has its final name.
+    var captureEnded: () -> Void = {}
+    /// What was deleted, and what is to be said about that, since the last time.
+    var swept: () -> [Sweeper.News] = { [] }
+    /// Names the index of a day that is over after it, and that day.
+    var endIndexDay: (LocalTimeText) -> Void = { _ in }
     /// Who we are to clients, and whom we trust as the server; nil on a leg without TLS.
     var front: TLSFront?
     var back: TLSBack?
@@ -78,6 +84,26 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   let names: [SessionIndex.Names]
   /// Both directions of a session go to one file, which is kept where the client's direction has its own otherwise.
   let sharesFile: Bool
+  /// All sessions go to one capture.
+  let isCaptured: Bool
+  let captureSection: CaptureSection
+  var captures = OpenCaptures()
+  var captureRotation: CaptureRotation
+  var conversations: ConversationTable
+  var captureEnds = CaptureEnds()
+  /// How many captures there were, and the last number that one had in its name.
+  var lastCapture: UInt64 = 0
+  var lastCaptureName: UInt64 = 0
+  /// The name that the capture for packets will have, as JSON.
+  var captureName: [UInt8] = []
+  /// What is recorded of a span with edits is gathered for one packet, and what there is of it.
+  var isCaptureGathering = false
+  var captureScratch = Bytes()
+  /// An id, and an end record, under construction.
+  var captureID = Bytes()
+  var captureRecord = Bytes()
+  /// PROXY headers to the server that its conversation begins with.
+  var captureHeaders: [Int: ProxyOutgoing] = [:]
   // What of the configuration is asked for each session, since asking it copies it.
   let isBackLegRecorded: Bool
   let looksForProxy: Bool
@@ -186,6 +212,12 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// The directory was gone when a file was to be made: open it again before the next.
   var isDirectoryGone = false
   var directoryRetryAt: UInt64 = 0
+  /// How many recordings were deleted to keep within limits, and how much they took on disk.
+  var deletedRecordings = 0
+  var deletedBytes: UInt64 = 0
+  /// When the day of the index is over (microseconds since the epoch), and a time in it.
+  var indexDayEnd: Int64 = .max
+  var indexDay = LocalTimeText()
   var indexRetryAt: UInt64 = 0
   var isIndexReopenWanted = false
   var isIndexFailureSaid = false
@@ -218,20 +250,28 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     let sessions = try SessionTable.make(capacity: slots)
     let heap = try DeadlineHeap.make(capacity: slots)
     let dialogues = try DialogueTable.make(capacity: configuration.mailProtocol == nil ? 0 : slots)
+    let conversations = try ConversationTable.make(capacity: configuration.layout == .pcapng ? slots : 0)
     return RelayLoop(
       configuration: configuration, environment: environment, ring: ring, sessions: sessions, heap: heap,
-      dialogues: dialogues)
+      dialogues: dialogues, conversations: conversations)
   }
 
   private init(
     configuration: RelayConfiguration, environment: Environment, ring: consuming R, sessions: consuming SessionTable,
-    heap: consuming DeadlineHeap, dialogues: consuming DialogueTable
+    heap: consuming DeadlineHeap, dialogues: consuming DialogueTable, conversations: consuming ConversationTable
   ) {
     self.configuration = configuration
     self.environment = environment
     self.sessions = sessions
     self.heap = heap
     self.dialogues = dialogues
+    self.conversations = conversations
+    isCaptured = configuration.layout == .pcapng
+    captureSection = CaptureSection(
+      leg: configuration.leg, listeners: environment.listeners.map(\.given), processID: environment.processID)
+    captureRotation = CaptureRotation(
+      mostBytes: configuration.rotateBytes > 0 ? configuration.rotateBytes : nil,
+      mostNanoseconds: configuration.rotateNanoseconds > 0 ? configuration.rotateNanoseconds : nil)
     let buffers = ring.bufferCount
     let bufferBytes = ring.bufferBytes
     spans = SpanTable(
@@ -324,12 +364,14 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     while !isFinished { try turn() }
     refusals.sayAt = min(refusals.sayAt, clock.now.nanoseconds)
     sayRefusals()
+    if deletedRecordings > 0 { report.say("deleted \(deletedRecordings) recordings, \(deletedBytes) bytes") }
     report.sumUp()
   }
 
   /// Prepares the first operations.
   mutating func start() {
     clock.set(ring.now())
+    if configuration.endsIndexDaily { beginIndexDay() }
     if environment.directory >= 0 { isDirectoryInMemory = ring.answersAtOnce(environment.directory) }
     if environment.signals >= 0 { ring.read(environment.signals, signalBytes, token: Token(.signal)) }
     if environment.wake >= 0 { ring.read(environment.wake, wakeBytes, token: Token(.wake)) }
@@ -359,6 +401,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     // Memory and buffers that came back may have moved further sessions on.
     advanceTouched()
     flushDue()
+    if isCaptured { workCaptures() }
     if pool.idleBytes > 0 { trimIdle() }
     armAccepts()
     if isDraining { workDrain() }
@@ -374,6 +417,11 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     case .indexWrite: indexWritten(completion)
     case .signal: signalled(completion)
     case .wake: woken()
+    case .captureOpen: captureOpened(completion, isSide: false)
+    case .captureSideOpen: captureOpened(completion, isSide: true)
+    case .captureWrite: captureWritten(completion)
+    case .captureSideWrite: sideWritten(completion)
+    case .captureRename, .captureSideRename: captureRenamed(completion)
     case .connect, .receiveClient, .receiveServer, .sendClient, .sendServer, .openIn, .openOut, .writeIn, .writeOut,
       .pollIn, .pollOut, .truncate, .connectCollector, .pollCollector, .cancel:
       guard sessions.isCurrent(completion.token) else {
@@ -401,7 +449,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       case .connectCollector: collectorConnected(slot, completion)
       case .pollCollector: collectorPolled(slot, completion)
       case .cancel: cancelled(slot, completion)
-      case .accept, .cancelAccept, .close, .unlink, .indexWrite, .signal, .wake: break
+      case .accept, .cancelAccept, .close, .unlink, .indexWrite, .signal, .wake, .captureOpen, .captureSideOpen,
+        .captureWrite, .captureSideWrite, .captureRename, .captureSideRename:
+        break
       }
       touch(slot)
     }
@@ -483,6 +533,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if !collector.waiting.isEmpty, collector.prober == nil { next = min(next, collector.retryAt) }
     if !starved.isEmpty { next = min(next, now + Limits.stalledSendNanoseconds) }
     if isDraining { next = min(next, exitDeadline > 0 ? exitDeadline : drainDeadline) }
+    if isCaptured { next = min(next, captureDeadline) }
     guard next < .max else { return nil }
     return next > now ? next - now : 0
   }
@@ -518,6 +569,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     case nil:
       break
     }
+    noteSwept()
     switch environment.reloadedTLS() {
     case .success(let read)?:
       environment.front = read.front
@@ -534,6 +586,22 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       environment.supervisor.ready(at: clock.now.nanoseconds)
     }
     ring.read(environment.wake, wakeBytes, token: Token(.wake))
+  }
+
+  /// Lists what was deleted.
+  private mutating func noteSwept() {
+    for news in environment.swept() {
+      switch news {
+      case .said(let text): report.say(text)
+      case .deleted(let deleted):
+        if deletedRecordings == 0 {
+          report.say("deleting recordings that are too many or too old; the index lists each, as event 'delete'")
+        }
+        deletedRecordings += 1
+        deletedBytes += deleted.bytes
+        index.delete(deleted, clock: &clock)
+      }
+    }
   }
 
   /// The first request to end lets sessions go on for the drain time; the second ends them, the third does not wait for
@@ -567,7 +635,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       }
       advanceTouched()
     }
-    guard sessions.count > 0 && !isAbandoning || index.hasLines || index.isWriting else {
+    guard sessions.count > 0 && !isAbandoning || index.hasLines || index.isWriting || isCaptured && isCaptureBusy else {
       isFinished = true
       return
     }

@@ -76,7 +76,7 @@ struct FollowState: ~Copyable {
   /// Whether a session that has come is one of those to be shown.
   func isWanted(_ title: String, _ target: ReadingTarget) -> Bool {
     switch target {
-    case .recording: false
+    case .recording, .capture: false
     case .directory: onlyTitle == nil || onlyTitle == title
     }
   }

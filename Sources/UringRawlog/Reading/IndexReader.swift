@@ -48,6 +48,11 @@ struct IndexReader: ~Copyable {
     return IndexReader(try RecordingFiles.open(path, followsLinks: false))
   }
 
+  /// That of a day that is over.
+  static func open(path: String) throws(StartError) -> IndexReader {
+    IndexReader(try RecordingFiles.open(path, followsLinks: false))
+  }
+
   static func missing(in directory: String, option: String = "") -> StartError {
     StartError(.noInput, "\(option)there is no index '\(path(in: directory))'; name its directory with --index")
   }
@@ -146,16 +151,23 @@ struct IndexReader: ~Copyable {
 
   /// The record that begins at a place where `next` found one; nil when the file was changed since.
   func record(at offset: UInt64) throws(StartError) -> SessionRecord? {
+    guard let line = try line(at: offset), case .record(let record) = line.withUnsafeBytes({ Self.parse($0) }) else {
+      return nil
+    }
+    return record
+  }
+
+  /// The line that begins at a place, without its line feed.
+  func line(at offset: UInt64) throws(StartError) -> [UInt8]? {
     var bytes = 4 << 10
     while bytes <= 2 * Limits.indexLineBytes {
       let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes, alignment: 16)
       defer { memory.deallocate() }
       let count = try read(memory, at: offset)
       if let found = memchr(memory.baseAddress!, Int32(UInt8(ascii: "\n")), count) {
-        let line = UnsafeRawBufferPointer(
-          start: memory.baseAddress, count: UnsafeMutableRawPointer(found) - memory.baseAddress!)
-        guard case .record(let record) = Self.parse(line) else { return nil }
-        return record
+        return Array(
+          UnsafeRawBufferPointer(
+            start: memory.baseAddress, count: UnsafeMutableRawPointer(found) - memory.baseAddress!))
       }
       guard count == bytes else { return nil }
       bytes *= 8

@@ -3,6 +3,8 @@ import Glibc
 /// What `show` and `verify` were told to read: `FILE|STEM|DIRECTORY`.
 enum ReadingTarget {
   case recording(RecordingFiles)
+  /// A capture of layout pcapng.
+  case capture(String)
   case directory(String)
 
   /// - Throws: 66 when there is nothing of that name.
@@ -13,7 +15,11 @@ enum ReadingTarget {
     var status = stat()
     guard stat(path, &status) != 0 else {
       let isDirectory = status.st_mode & S_IFMT == S_IFDIR
-      self = isDirectory ? .directory(path) : .recording(Self.file(path))
+      if isDirectory {
+        self = .directory(path)
+      } else {
+        self = CaptureLibrary.isCapture(path) ? .capture(path) : .recording(Self.file(path))
+      }
       return
     }
     let error = Errno.current

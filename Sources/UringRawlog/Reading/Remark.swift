@@ -23,11 +23,15 @@ enum Remark: Equatable {
   case orderUnknown(isFollowed: Bool)
   /// The file became shorter while it was followed.
   case cut(Direction?)
+  /// A capture is not as it was written.
+  case capture(CaptureDamage)
 
   /// The recording is not as its layout says.
   var isDamage: Bool {
     switch self {
-    case .endsInStamp, .endsInBoundary, .notMerged, .mergedEndsInStamp, .mergedEndsInLine, .boundaryMissing, .cut: true
+    case .endsInStamp, .endsInBoundary, .notMerged, .mergedEndsInStamp, .mergedEndsInLine, .boundaryMissing, .cut,
+      .capture:
+      true
     case .stampMissing, .looksLikeStamp, .readNotEnded, .lineNotEnded, .gluedStamp, .orderUnknown: false
     }
   }
@@ -54,6 +58,7 @@ enum Remark: Equatable {
     case .orderUnknown(let isFollowed):
       "without stamps (-t) the order between the two files is not known: "
         + (isFollowed ? "lines are shown as they are found" : "first all of .in, then all of .out")
+    case .capture(let damage): damage.text
     case .cut(let direction):
       "\(direction.map { "\($0): " } ?? "")the file has become shorter; what follows is what is added from now on"
     }

@@ -6,11 +6,14 @@ struct SessionRecord: Equatable {
   enum Event: Equatable {
     case start
     case end(End)
+    /// Recordings were deleted to keep within limits: paths below the directory.
+    case delete([String])
 
     var name: String {
       switch self {
       case .start: "start"
       case .end: "end"
+      case .delete: "delete"
       }
     }
   }
@@ -29,6 +32,11 @@ struct SessionRecord: Equatable {
     var gaps: [RecordingGap] = []
     var recording = ""
     var redacted: UInt64 = 0
+    /// In layout pcapng, the capture that has its last packet.
+    var capture: String?
+    /// How each side's connection ended.
+    var clientClose = ""
+    var serverClose = ""
 
     /// Where in what was recorded of each direction bytes are missing, and how many. The places of gaps count what is
     /// missing too; those of a file do not. nil for a list that cannot be right.
@@ -80,6 +88,7 @@ struct SessionRecord: Equatable {
     var event: String?
     var id: String?
     var end = End()
+    var files: [String] = []
     self.id = ""
     self.event = .start
     var mailProtocol = ""
@@ -93,6 +102,7 @@ struct SessionRecord: Equatable {
       case "client": common.client = try cursor.string()
       case "protocol": mailProtocol = try cursor.string()
       case "server": common.server = try cursor.optionalString() ?? ""
+      case "files": try cursor.array { (cursor) throws(JSONError) in files.append(try cursor.string()) }
       default: try end.read(name, &cursor)
       }
     }
@@ -104,6 +114,7 @@ struct SessionRecord: Equatable {
     switch event {
     case "start": self.event = .start
     case "end": self.event = .end(end)
+    case "delete": self.event = .delete(files)
     default: return nil
     }
   }
@@ -145,6 +156,9 @@ extension SessionRecord.End {
     case "dropped": dropped = try cursor.count()
     case "gaps": gaps = try Self.gaps(&cursor)
     case "recording": recording = try cursor.string()
+    case "client_close": clientClose = try cursor.string()
+    case "server_close": serverClose = try cursor.string()
+    case "capture": capture = try cursor.optionalString()
     case "redacted": redacted = try cursor.count()
     default: try cursor.skip()
     }

@@ -49,6 +49,10 @@ extension ShowRun {
 
   // MARK: What is followed
 
+  private static var cannotFollow: StartError {
+    StartError(.usage, "--follow: captures are not followed; leave it out, or open the capture with Wireshark")
+  }
+
   private var onlyID: String? {
     guard case .recording(let files) = target else { return nil }
     return files.id
@@ -59,6 +63,7 @@ extension ShowRun {
     case .recording(let files) where files.followsLinks:
       // The file itself: a symbolic link may lead to another directory.
       state.namedWatch = try state.watch.add(files.path(of: files.anyKind), isDirectory: false)
+    case .capture: throw Self.cannotFollow
     case .recording(let files):
       // The other direction may still come.
       let prefix = String(decoding: files.path.utf8.dropLast(files.id.utf8.count), as: UTF8.self)
@@ -71,6 +76,7 @@ extension ShowRun {
   /// Shows what there is already, and remembers those sessions that have no end.
   private mutating func showExisting(_ state: inout FollowState) throws {
     switch target {
+    case .capture: throw Self.cannotFollow
     case .recording(let files):
       for files in files.layouts { try showOrFollow(files, title: files.id, &state) }
     case .directory(let path):
@@ -162,8 +168,7 @@ extension ShowRun {
   /// Too much has happened to be told: all is listed anew. What has ended, and whose end was not told of just now, was
   /// shown.
   private mutating func lookAgain(_ state: inout FollowState) throws {
-    var ended: IndexTable?
-    if let reader = try IndexReader.open(directory: indexDirectory) { ended = IndexTable(reader) }
+    let ended = try IndexTable.open(directory: indexDirectory)
     try ended?.read()
     let justTold = state.justTold
     try addDirectory("", &state) { ended?.hasEnded($0) != true || justTold.contains($0) }
@@ -215,6 +220,7 @@ extension ShowRun {
       switch record.event {
       case .start: try learnStart(record, session, &state)
       case .end: try end(session, record, &state)
+      case .delete: break
       }
     }
   }

@@ -24,10 +24,25 @@ struct ShowRun: ~Copyable {
       let table = try index()
       try table?.read(only: files.id)
       for files in files.layouts { try show(files, title: files.id, table) }
+    case .capture(let path):
+      let table = try index()
+      try table?.read()
+      // When it is all that there is to show, it must be one.
+      _ = try CaptureReader(try CaptureLibrary.open(path, followsLinks: true))
+      let shown = try showCaptures([path], configuration.session, table)
+      if shown == 0, let session = configuration.session {
+        throw StartError(
+          .noInput, "--session: '\(session)' is no session of '\(path)'; leave the option out to see all")
+      }
     case .directory(let path):
       let table = try index()
       try table?.read()
+      let captures = CaptureLibrary.captures(in: path)
+      if !captures.isEmpty, try showCaptures(captures, configuration.session, table) > 0, configuration.session != nil {
+        break
+      }
       let listing = try RecordingListing(path)
+      if listing.entries.isEmpty, !captures.isEmpty, configuration.session == nil { break }
       let sessions = try SessionChoice(listing, table).chosen(configuration.session)
       for problem in listing.problems { complain(StartError(.noInput, problem)) }
       guard !sessions.isEmpty else { throw Self.nothing(in: path, listing) }
@@ -107,6 +122,7 @@ struct ShowRun: ~Copyable {
     if let given = configuration.indexDirectory { return given }
     switch target {
     case .recording(let files): return ReadingTarget.directory(of: files.path(of: files.anyKind))
+    case .capture(let path): return ReadingTarget.directory(of: path)
     case .directory(let path): return path
     }
   }
@@ -118,7 +134,7 @@ struct ShowRun: ~Copyable {
   mutating func index() throws(StartError) -> IndexTable? {
     let isAskedFor = configuration.indexDirectory != nil
     do throws(StartError) {
-      if let reader = try IndexReader.open(directory: indexDirectory) { return IndexTable(reader) }
+      if let table = try IndexTable.open(directory: indexDirectory) { return table }
     } catch {
       guard !isAskedFor else { throw error }
       complain(error)

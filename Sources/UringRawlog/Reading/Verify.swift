@@ -24,14 +24,15 @@ public enum Verify {
     let directory: String
     switch target {
     case .directory(let path): directory = path
+    case .capture(let path): directory = ReadingTarget.directory(of: path)
     case .recording(let files): directory = ReadingTarget.directory(of: files.path(of: files.anyKind))
     }
     let option = configuration.indexDirectory == nil ? "" : "--index: "
     let indexDirectory = configuration.indexDirectory ?? directory
-    guard let reader = try IndexReader.open(directory: indexDirectory) else {
+    guard let table = try IndexTable.open(directory: indexDirectory) else {
       throw IndexReader.missing(in: indexDirectory, option: option)
     }
-    var run = VerifyRun(IndexTable(reader), TextOutput(output))
+    var run = VerifyRun(table, TextOutput(output))
     do {
       try run.verify(target, indexDirectory: indexDirectory)
     } catch let error as StartError {

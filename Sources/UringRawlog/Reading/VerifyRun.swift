@@ -2,7 +2,7 @@ import Glibc
 
 /// One run of `verify`: the index, what was looked at, and what was found.
 struct VerifyRun: ~Copyable {
-  private let table: IndexTable
+  let table: IndexTable
   private var output: TextOutput
   private(set) var findings: UInt64 = 0
   private var sessions: UInt64 = 0
@@ -29,7 +29,11 @@ struct VerifyRun: ~Copyable {
         try found("\(listing.path(name)): the name is not that of a recording; move what is none elsewhere")
       }
       let isPart = Self.lies(path, below: indexDirectory)
-      try verify(listing, isPart: isPart)
+      let captured = try verifyCaptures(CaptureLibrary.captures(in: path))
+      try verify(listing, isPart: isPart, captured: Set(captured.keys))
+    case .capture(let path):
+      try table.read()
+      _ = try verifyCaptures([path])
     }
     try sumUp()
   }
@@ -49,6 +53,7 @@ struct VerifyRun: ~Copyable {
       case .tooLong: found.append("\(path): line \(number) is longer than \(Limits.indexLineBytes) bytes")
       case .record(let record):
         if isRepeated { found.append("\(path): line \(number) is another '\(record.event.name)' of '\(record.id)'") }
+        if case .delete = record.event { break }
         if RecordingName.Parts(record.id) == nil {
           found.append("\(path): line \(number) has the id '\(record.id)', which is no stem of a recording")
         }
@@ -60,8 +65,8 @@ struct VerifyRun: ~Copyable {
   // MARK: Sessions
 
   /// - Parameter isPart: the index has sessions of other directories too.
-  private mutating func verify(_ listing: RecordingListing, isPart: Bool) throws {
-    var seen: Set<String> = []
+  private mutating func verify(_ listing: RecordingListing, isPart: Bool, captured: Set<String>) throws {
+    var seen = captured
     for entry in listing.entries {
       seen.insert(entry.stem)
       let files = listing.files(entry)
@@ -70,6 +75,13 @@ struct VerifyRun: ~Copyable {
     for id in table.sessions.keys.sorted() where !seen.contains(id) {
       if isPart {
         elsewhere += 1
+      } else if try isDeleted(id) {
+        continue
+      } else if let end = try table.records(of: id).ending, let capture = end.capture {
+        // What a recording that failed lacks may be all of it.
+        guard end.recording != "failed" else { continue }
+        sessions += 1
+        try found("\(listing.path(capture)): session \(id): missing, as the capture may be; the index names it")
       } else {
         // Without files, the layout is not known.
         try verify([RecordingFiles(path: listing.path(id), id: id, kinds: [])], id: id, isWhole: true)
@@ -134,7 +146,18 @@ struct VerifyRun: ~Copyable {
 
   // MARK: Words
 
-  private mutating func found(_ text: String) throws(TextOutput.End) {
+  /// The recording was deleted to keep within limits, and the index says so.
+  private func isDeleted(_ id: String) throws -> Bool {
+    guard !table.deleted.isEmpty else { return false }
+    if RecordingName.Kind.allCases.contains(where: { table.deleted.contains(id + $0.suffix) }) { return true }
+    guard let capture = try table.records(of: id).ending?.capture else { return false }
+    return table.deleted.contains(capture) || table.deleted.contains(capture + ".zst")
+  }
+
+  mutating func countFile() { files += 1 }
+  mutating func countSession() { sessions += 1 }
+
+  mutating func found(_ text: String) throws(TextOutput.End) {
     findings += 1
     output.text.append(text: text.escapedForMessage)
     output.text.append("\n")
@@ -153,7 +176,7 @@ struct VerifyRun: ~Copyable {
     try output.flush()
   }
 
-  private static func words(mode: UInt32) -> String {
+  static func words(mode: UInt32) -> String {
     let digits = String(mode & 0o7777, radix: 8)
     return "mode 0\(digits) and not 0600: \(mode & 0o077 != 0 ? "others may use it" : "it was changed")"
   }

@@ -23,6 +23,7 @@ struct FileName {
     case (.pair, .in): text.append(".in")
     case (.pair, .out): text.append(".out")
     case (.merged, _): text.append(".rawlog")
+    case (.pcapng, _): break
     }
   }
 }

@@ -96,6 +96,9 @@ struct RecordingEdits: ~Copyable {
     return UnsafeRawBufferPointer(rebasing: text.span[Int(edit.textStart)..<Int(edit.textStart + edit.textCount)])
   }
 
+  /// So much will be recorded that was not relayed, at the most.
+  var textBytes: Int { text.count }
+
   /// The text of the first edit is recorded.
   mutating func firstIsSettled() {
     edits[next].textCount = 0

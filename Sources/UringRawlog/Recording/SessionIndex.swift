@@ -85,6 +85,20 @@ struct SessionIndex: ~Copyable {
     waitingSince = now
   }
 
+  /// Takes the line that was ended last out again, for it to be appended later; nothing when it is lost.
+  mutating func takeLast(to line: inout Bytes) {
+    line.append(UnsafeRawBufferPointer(rebasing: pending.span[lineStart...]))
+    pending.truncate(lineStart)
+    if pending.count == 0 { waitingSince = 0 }
+  }
+
+  /// Appends a line that was taken out.
+  mutating func append(_ line: UnsafeRawBufferPointer, at now: UInt64) {
+    lineStart = pending.count
+    pending.append(UnsafeRawBufferPointer(rebasing: line.dropLast(2)))
+    endLine(at: now)
+  }
+
   // MARK: Lines
 
   /// Ends the line under construction; when too many lines wait it is lost, and counted.
@@ -110,6 +124,8 @@ struct SessionIndex: ~Copyable {
     /// A client of a unix listener: the path that it connected to, unless it has one itself.
     var unixClient: [UInt8]
     let unixServer: [UInt8]
+    /// The capture that has the session's last packet; empty in other layouts.
+    var capture: [UInt8] = []
 
     init(listener: String, listenerPath: String, serverPath: String, mailProtocol: MailProtocol? = nil) {
       self.listener = jsonString(listener)
@@ -171,6 +187,30 @@ struct SessionIndex: ~Copyable {
     pending.append(",\"recording\":\"")
     pending.append(Self.recording(session, inFile, outFile, hasGaps: !gaps.isEmpty))
     pending.append(UInt8(ascii: "\""))
+    if !names.capture.isEmpty {
+      pending.append(",\"capture\":")
+      pending.append(names.capture)
+    }
+    endLine(at: clock.now.nanoseconds)
+  }
+
+  /// The record of a recording that was deleted to keep the directory within its limits, now.
+  mutating func delete(_ deleted: Sweep.Deleted, clock: inout Clock) {
+    lineStart = pending.count
+    pending.append("{\"event\":\"delete\",\"id\":")
+    let name = deleted.paths.first.map { Sweep.name($0) } ?? ""
+    pending.append(jsonString(StoredName(name).map { String($0.stem) } ?? name))
+    pending.append(",\"time\":\"")
+    clock.appendIndexTime(clock.now.epochMicroseconds, to: &pending)
+    pending.append("\",\"reason\":\"")
+    pending.append(deleted.reason.option)
+    field("\",\"bytes\":", deleted.bytes)
+    pending.append(",\"files\":[")
+    for (number, path) in deleted.paths.enumerated() {
+      if number > 0 { pending.append(UInt8(ascii: ",")) }
+      pending.append(jsonString(path))
+    }
+    pending.append("]")
     endLine(at: clock.now.nanoseconds)
   }
 

@@ -19,6 +19,10 @@ public enum Rehearsal: String, CaseIterable, Sendable {
   /// Short sessions from accept to close; the count is of sessions.
   case sessionPlain = "session-plain"
   case sessionRecorded = "session-recorded"
+  /// Packets of 64 bytes for a capture; the count is of packets.
+  case packetCaptured = "packet-captured"
+  /// The largest packets, whose bytes stay where they are; the count is of bytes.
+  case payloadCaptured = "payload-captured"
   /// A client's and a server's TLS engine: the count is of bytes of plaintext, of handshakes, of engines that do nothing.
   case tlsBulk = "tls-bulk"
   case tlsHandshakeECDSA = "tls-handshake-ecdsa"
@@ -48,6 +52,8 @@ public enum Rehearsal: String, CaseIterable, Sendable {
     case .messageRecordedTimestamps: done = try Self.messages(count, isRecorded: true, timestamps: true)
     case .sessionPlain: done = try Self.sessions(count, isRecorded: false)
     case .sessionRecorded: done = try Self.sessions(count, isRecorded: true)
+    case .packetCaptured: done = try CaptureRehearsal.packets(count)
+    case .payloadCaptured: done = try CaptureRehearsal.bytes(count)
     case .tlsBulk: done = try TLSRehearsal.bulk(count)
     case .tlsHandshakeECDSA: done = try TLSRehearsal.handshakes(count, .ecdsa, resumes: false)
     case .tlsHandshakeRSA: done = try TLSRehearsal.handshakes(count, .rsa, resumes: false)

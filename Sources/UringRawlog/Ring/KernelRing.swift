@@ -283,6 +283,21 @@ struct KernelRing: Ring, ~Copyable {
     uring_set_address(entry.submission, entry.path, 0, 0)
   }
 
+  mutating func rename(
+    _ directory: Int32, from: UnsafePointer<CChar>, to: UnsafePointer<CChar>, token: Token
+  ) {
+    // Both in one piece: a second one could find the arena full, and the first be handed over without its operation.
+    let fromBytes = strlen(from) + 1
+    let toBytes = strlen(to) + 1
+    let paths = arenaSpace(fromBytes + toBytes)
+    paths.copyMemory(from: from, byteCount: fromBytes)
+    (paths + fromBytes).copyMemory(from: to, byteCount: toBytes)
+    let entry = next(uring_op_renameat, directory, token)
+    // The other directory and path are where a write has its length and offset.
+    uring_set_address(entry, paths, UInt32(bitPattern: directory), UInt64(UInt(bitPattern: paths + fromBytes)))
+    uring_set_operation_flags(entry, UInt32(RENAME_NOREPLACE))
+  }
+
   private mutating func next(
     _ operation: UInt8, _ directory: Int32, _ token: Token, path: UnsafePointer<CChar>
   ) -> (submission: UnsafeMutablePointer<io_uring_sqe>, path: UnsafeMutableRawPointer) {
@@ -380,6 +395,11 @@ struct KernelRing: Ring, ~Copyable {
   func localPort(of socket: Int32) -> UInt16? { localAddress(of: socket)?.port }
 
   func localAddress(of socket: Int32) -> PeerAddress? { SocketAddress.local(of: socket)?.peer }
+
+  func lock(_ file: Int32) {
+    // Whoever holds it already is about to find out that the file is somebody else's.
+    _ = flock(file, LOCK_EX | LOCK_NB)
+  }
 
   mutating func openDirectory(_ path: String) -> Int32? {
     let descriptor = openDirectoryPath(path)

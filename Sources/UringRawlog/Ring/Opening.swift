@@ -9,6 +9,10 @@ func openFile(_ path: UnsafePointer<CChar>, in directory: Int32, flags: Int32, m
   uring_openat(directory, path, flags, mode)
 }
 
+/// Gives a file a name that nobody has yet: whether that was done.
+@discardableResult
+func renameFile(_ path: String, to other: String) -> Bool { uring_rename(path, other) == 0 }
+
 /// A descriptor of a directory for opening files in it: -1 and errno when there is none.
 func openDirectoryPath(_ path: String) -> Int32 { uring_open_directory(path) }
 
@@ -17,3 +21,6 @@ func openDirectoryPath(_ path: String) -> Int32 { uring_open_directory(path) }
 public func holdStandardDescriptors() {
   for descriptor in 0...2 where fcntl(Int32(descriptor), F_GETFD) < 0 { _ = uring_open("/dev/null", O_RDWR, 0) }
 }
+
+/// Lets everybody else use the disk first.
+func useIdleDisk() { uring_use_idle_disk() }

@@ -51,6 +51,9 @@ protocol Ring: ~Copyable {
   mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32?
   /// Cuts a file to so many bytes; where the kernel cannot (before 6.9), nothing happens.
   mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token)
+  /// Gives a file another name in the same directory, which nobody has yet (EEXIST).
+  mutating func rename(
+    _ directory: Int32, from: UnsafePointer<CChar>, to: UnsafePointer<CChar>, token: Token)
   mutating func unlink(_ directory: Int32, _ path: UnsafePointer<CChar>, token: Token)
   mutating func close(_ descriptor: Int32, token: Token)
   /// Completes once when one of `events` (poll(2)) holds for a socket, or it failed.
@@ -92,6 +95,8 @@ protocol Ring: ~Copyable {
   func peerPath(of socket: Int32) -> String?
   func localPort(of socket: Int32) -> UInt16?
   func localAddress(of socket: Int32) -> PeerAddress?
+  /// Tells other programs, as long as the file is open, that it is being written (flock(2)).
+  func lock(_ file: Int32)
   /// A descriptor of a directory, for opening files in it; nil when there is none by that name.
   mutating func openDirectory(_ path: String) -> Int32?
 }

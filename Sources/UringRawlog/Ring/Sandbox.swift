@@ -20,8 +20,7 @@ struct Sandbox {
   /// - Throws: 71 when the kernel refuses what every kernel that the program runs on has.
   func enter(hasRingRestrictions: Bool) throws(StartError) -> InForce {
     var inForce = InForce()
-    try Self.insist("new privileges", uring_forbid_privileges())
-    try Self.insist("capabilities", uring_drop_capabilities())
+    try Self.dropPrivileges()
     inForce.parts = ["no new privileges", "no capabilities"]
     if Landlock.version > 0 {
       do throws(Errno) {
@@ -48,7 +47,13 @@ struct Sandbox {
     return inForce
   }
 
-  /// The same in a thread of its own, which takes it along when it ends.
+  /// The part of it that may come first, for what must still be able to start programs.
+  static func dropPrivileges() throws(StartError) {
+    try insist("new privileges", uring_forbid_privileges())
+    try insist("capabilities", uring_drop_capabilities())
+  }
+
+  /// `enter` in a thread of its own, which takes it along when it ends.
   func tried(hasRingRestrictions: Bool) throws(StartError) -> InForce {
     let attempt = Attempt(self, hasRingRestrictions)
     var thread = pthread_t()

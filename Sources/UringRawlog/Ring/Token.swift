@@ -31,6 +31,13 @@ struct Token: Equatable {
     case close
     case unlink
     case indexWrite
+    /// Creating, writing and renaming a capture, and its side file; the slot says which of the two that are open at most.
+    case captureOpen
+    case captureSideOpen
+    case captureWrite
+    case captureSideWrite
+    case captureRename
+    case captureSideRename
     case signal
     case wake
     /// Cancelling of a listener's accept.

@@ -21,6 +21,7 @@ struct ScrubRun: ~Copyable {
   /// - Throws: `StartError` when nothing can be read, or something cannot be written.
   mutating func scrub(_ target: ReadingTarget) throws(StartError) {
     switch target {
+    case .capture(let path): throw Self.isCapture(path)
     case .recording(let files):
       let table = try index(in: ReadingTarget.directory(of: files.path(of: files.anyKind)))
       try table?.read(only: files.id)
@@ -30,6 +31,7 @@ struct ScrubRun: ~Copyable {
       let table = try index(in: path)
       try table?.read()
       for problem in listing.problems { complain(StartError(.noInput, problem)) }
+      for capture in CaptureLibrary.captures(in: path) { complain(Self.isCapture(capture)) }
       for name in listing.strangeNames {
         let text = "'\(listing.path(name))' is left out: the name is not that of a recording; name it itself"
         complain(StartError(.dataError, text))
@@ -45,6 +47,12 @@ struct ScrubRun: ~Copyable {
     }
   }
 
+  private static func isCapture(_ path: String) -> StartError {
+    StartError(
+      .dataError,
+      "'\(path)' is left out: captures are not scrubbed; write its sessions with 'export --format merged' first")
+  }
+
   /// What was done, in one line.
   var summary: String {
     func count(_ number: UInt64, _ one: String, _ many: String) -> String { "\(number) \(number == 1 ? one : many)" }
@@ -55,7 +63,7 @@ struct ScrubRun: ~Copyable {
   /// The index in a directory; nil when there is none. One that cannot be read is none.
   private mutating func index(in directory: String) throws(StartError) -> IndexTable? {
     do throws(StartError) {
-      if let reader = try IndexReader.open(directory: directory) { return IndexTable(reader) }
+      return try IndexTable.open(directory: directory)
     } catch {
       complain(error)
     }
@@ -91,6 +99,7 @@ struct ScrubRun: ~Copyable {
     var text = Bytes(capacity: 4096)
     while let line = try reader.next(isWhole: true) {
       guard case .record(let record) = line else { continue }
+      if case .delete = record.event { continue }
       text.removeAll()
       do throws(JSONError) {
         try AmendedIndexLine.append(reader.lineBytes, fields(of: record), to: &text)

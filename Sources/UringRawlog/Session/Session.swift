@@ -159,6 +159,7 @@ struct Session {
   var isTouched = false
   var isRecorded = false
   var isStartWritten = false
+  var isEndWritten = false
   /// A message about its recording was written.
   var isFailureSaid = false
   /// Bytes came, or were queued, for a leg that broke.

@@ -29,6 +29,12 @@ struct Bytes: ~Copyable {
   /// Drops what lies behind the first `kept` bytes.
   mutating func truncate(_ kept: Int) { count = min(count, kept) }
 
+  /// Drops the first bytes.
+  mutating func removeFirst(_ dropped: Int) {
+    memmove(start, start + dropped, count - dropped)
+    count -= dropped
+  }
+
   /// Room for `more` bytes behind the end.
   @inline(__always)
   mutating func reserve(_ more: Int) {
@@ -86,6 +92,20 @@ struct Bytes: ~Copyable {
 
   mutating func append(_ other: borrowing Bytes) {
     append(other.span)
+  }
+
+  /// Bytes in base64 (RFC 4648 §4).
+  mutating func append(base64 bytes: UnsafeRawBufferPointer) {
+    let letters: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    var place = 0
+    while place < bytes.count {
+      let count = min(3, bytes.count - place)
+      let group = (0..<3).reduce(UInt32(0)) { $0 << 8 | ($1 < count ? UInt32(bytes[place + $1]) : 0) }
+      for letter in 0..<4 {
+        append(letter <= count ? letters.utf8Start[Int(group >> (18 - 6 * UInt32(letter)) & 63)] : UInt8(ascii: "="))
+      }
+      place += 3
+    }
   }
 
   /// A number in decimal, with zeros in front to at least `width` digits.

@@ -14,6 +14,13 @@ struct LocalTimeText {
   /// `YYYYMMDD`.
   func appendDate(to bytes: inout Bytes) { append(0..<8, to: &bytes) }
 
+  /// `YYYYMMDD`.
+  var date: String {
+    var bytes = Bytes(capacity: 16)
+    appendDate(to: &bytes)
+    return String(decoding: bytes.span, as: UTF8.self)
+  }
+
   private func append(_ range: Range<Int>, to bytes: inout Bytes) {
     text.span.withUnsafeBytes { bytes.append(UnsafeRawBufferPointer(rebasing: $0[range])) }
   }
