@@ -158,7 +158,8 @@ class Afterwards(Sandbox):
 
     def layouts(self):
         return (("pair", ()), ("merged", ("--layout", "merged")), ("stamped", ("-t",)),
-                ("redacted", ("--protocol", "imap")), ("template", ()))
+                ("redacted", ("--protocol", "imap")), ("template", ()), ("pcapng", ("--layout", "pcapng")),
+                ("compressed", ("--layout", "pcapng", "--compress", "zstd")))
 
     def test_layouts_signals_and_a_directory_that_is_made_again(self):
         for name, options in self.layouts():
