@@ -28,6 +28,8 @@ struct Scenario {
   /// Sessions whose recording ended at a login, and credentials that were left out.
   private(set) var loginEnds = 0
   private(set) var redactions = 0
+  /// Clients that were one too many of their address.
+  private(set) var refusals = 0
   /// Flows that were seen spliced, and how often one came to be, or was no more, while its receiver was there.
   private var splicedFlows: Set<Int> = []
   private(set) var promotions = 0
@@ -129,6 +131,13 @@ struct Scenario {
     }
     let hasServerTLS = configuration.backTLS != nil
     let serverEndsCleanly = !tls.once(in: 4)
+    var limits = SeededGenerator(seed: seed &+ 0x6C_696D_6974)
+    if limits.once(in: 5) {
+      configuration.maxSessionsPerClient = limits.below(3)
+      if configuration.maxSessionsPerClient == 0 || limits.once(in: 2) {
+        configuration.maxRatePerClient = ClientLimits.Rate(count: 1 + limits.below(3), perNanoseconds: 1_000_000_000)
+      }
+    }
     // The collector's stream has oracles of its own.
     dialogues =
       configuration.collector == nil ? ScenarioDialogues(seed: seed, clients: clients, &configuration, world) : nil
@@ -194,6 +203,7 @@ struct Scenario {
         try loop.turn()
         turns += 1
         link(loop.sessions)
+        judgeLimits(loop.sessions)
         breakDeadlocks()
         if turns == 3000 { world.freeDisk() }
         if loop.sessions.count == 0, arriving.isEmpty, world.backlog.isEmpty, world.hasDelivered { break }
@@ -267,6 +277,20 @@ struct Scenario {
     }
   }
 
+  private mutating func judgeLimits(_ sessions: borrowing SessionTable) {
+    guard configuration.maxSessionsPerClient > 0 else { return }
+    var counts: [UInt64: Int] = [:]
+    for slot in 0..<sessions.usedSlots {
+      switch sessions[slot].phase {
+      case .handshaking, .connecting, .securing, .relaying: counts[sessions[slot].client.low, default: 0] += 1
+      case .free, .terminating, .closing: break
+      }
+    }
+    for (address, count) in counts where count > configuration.maxSessionsPerClient {
+      fail("\(address) has \(count) sessions")
+    }
+  }
+
   /// Two peers that both wait for the other's end would wait for ever.
   private func breakDeadlocks() {
     for client in clients {
@@ -317,11 +341,22 @@ struct Scenario {
     for client in clients {
       let name = "127.0.0.\(client.address & 0xFF):\(client.number)"
       guard let end = ends[client.number], starts[name] == 1 else {
+        if ends[client.number] == nil, starts[name] == nil, isRefused(client) {
+          refusals += 1
+          continue
+        }
         fail("client \(client.number) has no start and end record")
         continue
       }
       judge(client, end)
     }
+  }
+
+  /// It was turned away, and not the first of its address: so it has heard nothing, and no server of it.
+  private func isRefused(_ client: SimulatedWorld.Peer) -> Bool {
+    (configuration.maxSessionsPerClient > 0 || configuration.maxRatePerClient != nil) && client.isClosedByRelay
+      && client.received.isEmpty && servers[client.number] == nil
+      && clients.contains { $0.address == client.address && $0.number < client.number }
   }
 
   private mutating func judge(_ client: SimulatedWorld.Peer, _ end: End) {

@@ -12,6 +12,7 @@ import Testing
   private struct Reached {
     var (promotions, demotions) = (0, 0)
     var (redactions, loginEnds) = (0, 0)
+    var refusals = 0
   }
 
   /// Two processors have half of the seeds each.
@@ -31,12 +32,14 @@ import Testing
       reached.demotions += scenario.demotions
       reached.redactions += scenario.redactions
       reached.loginEnds += scenario.loginEnds
+      reached.refusals += scenario.refusals
     }
     // The seeds reach what they are for.
     if count >= 400 {
       let seeds = Int(count / 2)
       #expect(reached.promotions > seeds / 2 && reached.demotions > seeds / 10)
-      #expect(reached.redactions > seeds / 4 && reached.loginEnds > seeds / 20)
+      #expect(reached.redactions > seeds / 4 && reached.loginEnds > seeds / 40)
+      #expect(reached.refusals > seeds / 10)
     }
     if showsProgress { print(reached) }
   }
