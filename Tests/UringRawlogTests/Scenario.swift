@@ -228,16 +228,7 @@ struct Scenario {
         try loop.turn()
         turns += 1
       }
-      if loop.pool.usedBytes != 0 { fail("\(loop.pool.usedBytes) bytes of staging did not come home") }
-      if loop.pool.peakBytes > loop.pool.limit { fail("staging took \(loop.pool.peakBytes) bytes") }
-      if loop.spans.buffersHeld != 0 { fail("\(loop.spans.buffersHeld) spans still hold buffers") }
-      if loop.spans.parkedBytes != 0 { fail("\(loop.spans.parkedBytes) parked bytes did not come home") }
-      if loop.pipes.usedCount != 0 || loop.pipes.idleCount != 0 { fail("pipes did not come home") }
-      if loop.heap.count != 0 { fail("\(loop.heap.count) deadlines are left") }
-      if loop.tlsLegs.contains(where: { $0 != nil }) || loop.sealedBytes != 0 || !loop.tlsFacts.isEmpty {
-        fail("something of TLS did not come home: \(loop.sealedBytes) bytes")
-      }
-      if loop.activeSessions != 0 { fail("\(loop.activeSessions) sessions are counted as active") }
+      failures += loop.leftovers
     } catch {
       if getenv("SIMULATION_TRACE") != nil {
         print(world.operations, configuration)
@@ -310,14 +301,10 @@ struct Scenario {
   }
 
   private mutating func judge() {
-    for violation in world.violations { fail(violation) }
-    if Set(world.freeBuffers).count != world.bufferCount || world.freeBuffers.count != world.bufferCount {
-      fail("\(world.freeBuffers.count) of \(world.bufferCount) receive buffers came home")
-    }
+    failures += world.violations + world.leftovers
     if configuration.layout == .pcapng {
       failures += ScenarioCaptures.faults(world, mayLackSideFiles: areWritesFailing)
     }
-    if world.openDescriptors != 0 { fail("\(world.openDescriptors) descriptors are left open") }
     if let dialogues, !configuration.keepsSecrets {
       for leak in dialogues.leaks(in: world).prefix(3) { fail("'\(leak)' was written") }
     }

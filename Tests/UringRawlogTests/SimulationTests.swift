@@ -43,4 +43,20 @@ import Testing
     }
     if showsProgress { print(reached) }
   }
+  @Test(arguments: [0, 1] as [UInt64])
+  func everySeedKeepsTheOraclesOfStartTLS(half: UInt64) {
+    let first = Self.number("SIMULATION_SEED") ?? 1
+    let count = (Self.number("SIMULATION_SEEDS") ?? 400) / 5
+    var completions: [StartTLSScenario.Kind: Int] = [:]
+    for seed in stride(from: first + half, to: first + max(count, 2), by: 2) {
+      var scenario = StartTLSScenario(seed: seed)
+      scenario.run()
+      #expect(scenario.failures.isEmpty, "seed \(seed): \(scenario.failures.prefix(5).joined(separator: "; "))")
+      if !scenario.failures.isEmpty { return }
+      completions[scenario.kind, default: 0] += scenario.completions
+    }
+    if count >= 80 {
+      for kind in StartTLSScenario.Kind.allCases { #expect(completions[kind, default: 0] >= count / 32, "\(kind)") }
+    }
+  }
 }
