@@ -87,6 +87,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var captureRotation: CaptureRotation
   var conversations: ConversationTable
   var captureEnds = CaptureEnds()
+  /// Bytes of packets that were staged so far.
+  var captureStagedTotal: UInt64 = 0
   /// How many captures there were, and the last number that one had in its name.
   var lastCapture: UInt64 = 0
   var lastCaptureName: UInt64 = 0
