@@ -116,11 +116,9 @@ struct ExportedSessions {
   private func captures(
     _ paths: [String], _ complain: (StartError) -> Void, _ visit: (ExportedSession) throws(StartError) -> Void
   ) throws(StartError) {
-    // A whole id needs only its own lines of the side files.
-    var library = CaptureLibrary(paths, only: configuration.session)
-    if configuration.session != nil, library.sessions.isEmpty { library = CaptureLibrary(paths) }
+    let library = CaptureLibrary(paths, chosen: configuration.session)
     for problem in library.problems { complain(problem) }
-    for session in library.sessions where isChosen(session.id) {
+    for session in library.sessions {
       do throws(StartError) {
         let exported = try Self.exported(session)
         if isWanted(exported) { try visit(exported) }

@@ -33,6 +33,17 @@ struct CaptureLibrary {
     }
   }
 
+  /// Only the session with an id, for which no other lines of the side files need be read; or when there is none, those
+  /// whose ids begin like that.
+  ///
+  /// - Parameter chosen: the id, or its beginning; nil for all.
+  init(_ paths: [String], chosen: String?) {
+    self.init(paths, only: chosen)
+    guard let chosen, sessions.isEmpty else { return }
+    self.init(paths)
+    sessions.removeAll { !$0.id.hasPrefix(chosen) }
+  }
+
   /// A capture of any kind, opened.
   ///
   /// - Throws: 65 or 66.
