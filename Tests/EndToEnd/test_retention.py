@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import signal
 import tempfile
 import time
 import unittest
@@ -140,6 +141,44 @@ class Retention(EndToEnd):
             self.assertEqual(home.files()[live[0]], b"a NOOP\r\n")
             wait_until(lambda: [r["id"] for r in relay.records("delete")] ==
                        ["20200101-000000.1.2", "20200101-000000.1.1"], what="the index to tell")
+
+    def test_every_deletion_is_listed_before_the_end(self):
+        """A relay that is ended while it deletes stops deleting, and its index tells of all that is gone."""
+        made = set()
+        for number in range(4000):
+            name = f"20200101-000000.1.{number}.rawlog"
+            self.make(name, size=0, age=DAY)
+            made.add(name)
+        relay = self.start_kept("--keep-age", "1h")
+        wait_until(lambda: len(os.listdir(self.directory)) < 4000, what="the first deletions")
+        self.assertEqual(relay.terminate(), 0)
+        gone = made - set(os.listdir(self.directory))
+        listed = [name for record in relay.records("delete") for name in record["files"]]
+        self.assertEqual(sorted(listed), sorted(gone))
+        self.assertIn(f"deleted {len(gone)} recordings", relay.stderr)
+
+    def test_what_cannot_be_listed_is_said(self):
+        """One that must end at once says what the index does not."""
+        made = {f"20200101-000000.1.{number}.rawlog" for number in range(4000)}
+        for name in made:
+            self.make(name, size=0, age=DAY)
+        listener = self.listener()
+        relay = self.start(listener.address, "--keep-age", "1h", "--flush", "60000", "--drain", "2s",
+                           directory=self.directory)
+        client, server = self.pair(relay, listener)
+        wait_until(lambda: len(os.listdir(self.directory)) < 4000, what="the first deletions")
+        relay.signal(signal.SIGTERM)
+        wait_until(lambda: "ending" in relay.stderr, what="the first to be heard")
+        for _ in range(2):
+            relay.signal(signal.SIGTERM)
+            time.sleep(0.01)
+        self.assertEqual(relay.wait(), 0)
+        for peer in (client, server):
+            peer.close()
+        gone = made - set(os.listdir(self.directory))
+        listed = {name for record in relay.records("delete") for name in record["files"]}
+        said = {line.rpartition(" ")[2] for line in relay.lines if "not listed in the index" in line}
+        self.assertEqual(listed | said, gone)
 
     def test_captures_on_a_small_disk(self):
         """More is recorded than the disk holds: the oldest captures make room, and nothing of the others is lost."""
