@@ -10,8 +10,9 @@ let swiftSettings: [SwiftSetting] = [
 // The drop-in is started once a session, and setting up the Swift runtime took most of its time. A release build of it is
 // Embedded Swift, which has none; a debug build, which unit tests reach into, has it. To run these tests against a release
 // build, or where the toolchain lacks Embedded Swift: URING_RAWLOG_WHOLE_RUNTIME=1.
+let hasWholeRuntime = Context.environment["URING_RAWLOG_WHOLE_RUNTIME"] != nil
 let dropInSettings: [SwiftSetting] =
-  Context.environment["URING_RAWLOG_WHOLE_RUNTIME"] != nil
+  hasWholeRuntime
   ? []
   : [
     .enableExperimentalFeature("Embedded", .when(configuration: .release)),
@@ -23,6 +24,11 @@ let dropInSettings: [SwiftSetting] =
       ],
       .when(configuration: .release)),
   ]
+
+// What links with the drop-in gets these too, and the libraries for tests are shared ones.
+let dropInLinkerSettings: [LinkerSetting] =
+  hasWholeRuntime
+  ? [] : [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
 
 let package = Package(
   name: "uring-rawlog",
@@ -78,7 +84,7 @@ let package = Package(
       dependencies: ["CLibUring"],
       path: "Sources/Postlogin",
       swiftSettings: swiftSettings + dropInSettings,
-      linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
+      linkerSettings: dropInLinkerSettings
     ),
     .testTarget(
       name: "PostloginTests",
