@@ -107,6 +107,7 @@ public enum Relay {
       maxSlots: min(fitting, configuration.maxSessions * 2),
       signals: signals, wake: wake, maxPipes: pipes, messages: STDERR_FILENO,
       captureEnded: { sweeper?.hurry() }, swept: { sweeper?.take() ?? [] },
+      endSweeping: { sweeper?.end() ?? false },
       endIndexDay: { RecordingDirectory.endIndexDay(configuration, $0.date) },
       front: tls.front, back: tls.back, supervisor: supervisor,
       reopenIndex: { () throws(StartError) in

@@ -171,6 +171,9 @@ enum Limits {
   /// What a frame of a compressed capture holds, and the most frames that one may have: 16 TiB.
   static let captureFrameBytes = 1 << 20
   static let captureFrames = 1 << 24
+  /// Sessions that are exported to a capture side by side, so that their packets are in the order of time. Each has its
+  /// files open, and a window of each.
+  static let exportedSessions = 256
   /// What is wrong with a capture is listed up to so much of it, and counted beyond.
   static let captureDamages = 100
   /// How often a directory is looked at for what is to be deleted from it.
