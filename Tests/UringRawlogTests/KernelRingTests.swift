@@ -10,7 +10,7 @@ import Testing
   enum Receiving: CaseIterable {
     case everything, withoutBundles, withoutMultishot, withoutBoth
 
-    var without: KernelRing.Features {
+    var without: RingFeatures {
       switch self {
       case .everything: []
       case .withoutBundles: .bundles
@@ -181,7 +181,7 @@ import Testing
         close(completion.result)
       }
     }
-    ring.cancel(token, token: Token(.cancelAccept))
+    ring.cancel(token, on: listener.descriptor, token: Token(.cancelAccept))
     let last = try take(2, from: &ring)
     let accept = try one(.accept, of: last, slot: 3)
     #expect(accept.error == Errno(ECANCELED) && !accept.more)
@@ -562,8 +562,8 @@ import Testing
     }
     try ring.submitAndWait(nanoseconds: 0)
     // Another generation of the same slot is another operation.
-    ring.cancel(Token(.receiveClient, slot: 0, generation: 6), token: Token(.cancel, slot: 6))
-    ring.cancel(Token(.receiveClient, slot: 0, generation: 7), token: Token(.cancel, slot: 7))
+    ring.cancel(Token(.receiveClient, slot: 0, generation: 6), on: connections[0].near, token: Token(.cancel, slot: 6))
+    ring.cancel(Token(.receiveClient, slot: 0, generation: 7), on: connections[0].near, token: Token(.cancel, slot: 7))
     let completions = try take(3, from: &ring)
     #expect(try one(.cancel, of: completions, slot: 6).error == Errno(ENOENT))
     #expect(try one(.cancel, of: completions, slot: 7).result == 0)
@@ -939,8 +939,8 @@ import Testing
 
   @Test func featuresHaveNames() {
     #expect(
-      KernelRing.Features.named("bundles") == .bundles && KernelRing.Features.named("multishot") == .multishotReceive)
-    #expect(KernelRing.Features.named("") == nil && KernelRing.Features.named("Bundles") == nil)
+      RingFeatures.named("bundles") == .bundles && RingFeatures.named("multishot") == .multishotReceive)
+    #expect(RingFeatures.named("") == nil && RingFeatures.named("Bundles") == nil)
   }
 
   /// The sizes that the relay runs with.

@@ -34,12 +34,12 @@ import Testing
 
   static let ways = [
     Way(name: "all features", without: 0, maxSessions: 10_000),
-    Way(name: "without bundles", without: KernelRing.Features.bundles.rawValue),
-    Way(name: "without multishot", without: KernelRing.Features.multishotReceive.rawValue),
-    Way(name: "without both", without: KernelRing.Features([.bundles, .multishotReceive]).rawValue),
+    Way(name: "without bundles", without: RingFeatures.bundles.rawValue),
+    Way(name: "without multishot", without: RingFeatures.multishotReceive.rawValue),
+    Way(name: "without both", without: RingFeatures([.bundles, .multishotReceive]).rawValue),
     Way(name: "few small buffers", without: 0, bufferCount: 4, bufferBytes: 512, boundaries: true, bytes: 40_000),
     Way(
-      name: "few small buffers without bundles", without: KernelRing.Features.bundles.rawValue, bufferCount: 2,
+      name: "few small buffers without bundles", without: RingFeatures.bundles.rawValue, bufferCount: 2,
       bufferBytes: 256, timestamps: true, boundaries: true, bytes: 20_000),
     Way(name: "unix sockets", without: 0, timestamps: true, isUnix: true, bytes: 60_000),
     Way(name: "recorded in spite of splice", without: 0, relay: .splice),
@@ -349,11 +349,11 @@ import Testing
     Way(name: "large buffers", without: 0), Way(name: "small buffers", without: 0, bufferCount: 64, bufferBytes: 4096),
     Way(
       name: "small buffers, without all that can be missing",
-      without: KernelRing.Features([.bundles, .multishotReceive, .filesInLoop]).rawValue, bufferCount: 64,
+      without: RingFeatures([.bundles, .multishotReceive, .filesInLoop]).rawValue, bufferCount: 64,
       bufferBytes: 4096),
     Way(name: "few small buffers", without: 0, bufferCount: 4, bufferBytes: 1024),
     Way(name: "unix sockets", without: 0, bufferCount: 64, bufferBytes: 4096, isUnix: true),
-    Way(name: "files on the ring", without: KernelRing.Features.filesInLoop.rawValue),
+    Way(name: "files on the ring", without: RingFeatures.filesInLoop.rawValue),
     Way(name: "stamped, and so never from receive buffers", without: 0, timestamps: true),
   ])
   func bulkIsRecordedAsItWasRelayed(_ way: Way) throws {
@@ -384,7 +384,7 @@ import Testing
     Way(name: "recorded as it is", without: 0, bufferCount: 16, bufferBytes: 4096),
     Way(name: "stamped", without: 0, bufferCount: 16, bufferBytes: 4096, timestamps: true),
     Way(
-      name: "without bundles", without: KernelRing.Features.bundles.rawValue, bufferCount: 8, bufferBytes: 4096),
+      name: "without bundles", without: RingFeatures.bundles.rawValue, bufferCount: 8, bufferBytes: 4096),
     Way(name: "unix sockets", without: 0, bufferCount: 16, bufferBytes: 4096, isUnix: true),
   ])
   func slowReadersAreRecordedToo(_ given: Way) throws {
@@ -457,7 +457,7 @@ import Testing
   }
 
   /// Names that are taken, of files of others, are left alone, on the ring and in the loop.
-  @Test(arguments: [0, KernelRing.Features.filesInLoop.rawValue])
+  @Test(arguments: [0, RingFeatures.filesInLoop.rawValue])
   func takenNamesAreLeftAlone(without: UInt32) throws {
     let directory = try TemporaryDirectory()
     let way = Way(name: "taken names", without: without, bytes: 2000)
@@ -505,7 +505,7 @@ import Testing
   /// What one receive brought is one chunk, also when it filled several buffers; never more than one receive.
   @Test(.enabled(if: RealRing.hasBundles), arguments: [false, true])
   func aChunkIsWhatOneReceiveBrought(isBundled: Bool) throws {
-    var way = Way(name: "chunks", without: isBundled ? 0 : KernelRing.Features.bundles.rawValue, boundaries: true)
+    var way = Way(name: "chunks", without: isBundled ? 0 : RingFeatures.bundles.rawValue, boundaries: true)
     way.bufferCount = 16
     way.bufferBytes = 512
     let directory = try TemporaryDirectory()
@@ -598,7 +598,7 @@ import Testing
       maxSessions: way.maxSessions, maxSlots: way.maxSessions * 2, wake: wake,
       maxPipes: way.maxPipes, splicing: way.splicing)
     let ring = try KernelRing.make(
-      bufferCount: way.bufferCount, bufferBytes: way.bufferBytes, without: KernelRing.Features(rawValue: way.without))
+      bufferCount: way.bufferCount, bufferBytes: way.bufferBytes, without: RingFeatures(rawValue: way.without))
     var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
     loop.start()
     while !loop.isFinished {

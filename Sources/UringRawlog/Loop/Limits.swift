@@ -12,6 +12,11 @@ enum Limits {
   /// Addresses, paths and vectors of one turn; when it is full the turn is submitted early.
   static let submissionArenaBytes = 512 << 10
 
+  /// Threads of the engine without io_uring that write and create files, and those that write what is appended: the
+  /// index must not wait for recordings on a disk that hangs.
+  static let fileThreads = 3
+  static let appendThreads = 1
+
   // MARK: Receiving
 
   /// The shared receive buffers: 8 MiB. Fewer starve mail sessions, more fall out of the cache.
