@@ -13,9 +13,7 @@ struct DescriptorTable: ~Copyable {
     static let isTCP = Flags(rawValue: 16)
     /// Not even then: there was urgent data, or the stream has ended behind it.
     static let mustDrain = Flags(rawValue: 32)
-    /// The last receive filled its buffer.
-    static let isBulk = Flags(rawValue: 64)
-    static let listens = Flags(rawValue: 128)
+    static let listens = Flags(rawValue: 64)
   }
 
   struct Entry {

@@ -374,8 +374,7 @@ struct EpollRing: SystemRing, ~Copyable {
         complete(operation.token, -ENOBUFS)
         return true
       }
-      let isBundle = operation.isBundle && descriptors[socket].flags.contains(.isBulk)
-      let offered = isBundle ? min(Self.bundleBuffers, buffers.freeCount) : 1
+      let offered = operation.isBundle ? min(Self.bundleBuffers, buffers.freeCount) : 1
       let count = receiveNow(socket, offered)
       if count == -EAGAIN {
         descriptors[socket].flags.remove(.mayRead)
@@ -386,7 +385,7 @@ struct EpollRing: SystemRing, ~Copyable {
         complete(operation.token, Int32(truncatingIfNeeded: count))
         return true
       }
-      noteReceived(socket, isFull: count == offered * bufferBytes)
+      if count < offered * bufferBytes { noteEmptied(socket) }
       let first = buffers.candidate(0)
       buffers.take((count + bufferBytes - 1) / bufferBytes)
       total += count
@@ -418,13 +417,8 @@ struct EpollRing: SystemRing, ~Copyable {
   /// A receive that did not get all that it asked for has emptied a TCP socket, and the next bytes will be told of. That
   /// spares asking once more. It is not so where the end of the stream or an urgent byte was told of already, at which
   /// receives stop, and on unix sockets, where they stop behind a message with descriptors.
-  private mutating func noteReceived(_ socket: Int32, isFull: Bool) {
-    if isFull {
-      descriptors[socket].flags.insert(.isBulk)
-      return
-    }
+  private mutating func noteEmptied(_ socket: Int32) {
     let flags = descriptors[socket].flags
-    descriptors[socket].flags.remove(.isBulk)
     if flags.contains(.isTCP), !flags.contains(.mustDrain) { descriptors[socket].flags.remove(.mayRead) }
   }
 
