@@ -264,6 +264,7 @@ enum Limits {
     precondition(splicedBytesPerFlowLeast <= splicedBytesPerFlow && splicedBytesPerFlow <= splicedBytesPerTurn)
     precondition(sessionsMaximum <= 1 << 24, "the token has 24 bits for the slot")
     precondition(sendVectors <= 1024 && writeVectors <= 1024, "IOV_MAX")
+    precondition(fileThreads > 0 && appendThreads > 0, "somebody works on files")
     precondition(MemoryLayout<Completion>.stride == 16, "the size of the kernel's completion entry")
     precondition(
       submissionArenaBytes >= 4 * (writeVectors + sendVectors) * 16, "an operation's vectors fit the arena")

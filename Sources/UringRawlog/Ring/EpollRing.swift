@@ -92,7 +92,7 @@ struct EpollRing: SystemRing, ~Copyable {
 
   mutating func connect(_ socket: Int32, to address: UnsafePointer<SocketAddress>, token: Token) {
     let result = address.pointee.withPointer { Glibc.connect(socket, $0, $1) }
-    guard result < 0, errno == EINPROGRESS else {
+    guard result < 0, errno == EINPROGRESS, descriptors.reserve(socket) else {
       complete(token, result < 0 ? -errno : 0)
       return
     }
@@ -462,7 +462,8 @@ struct EpollRing: SystemRing, ~Copyable {
   mutating func submitAndWait(nanoseconds: UInt64?) throws(Errno) {
     files.submit()
     appends.submit()
-    let deadline = nanoseconds.map { now().nanoseconds &+ $0 }
+    // Further away than anybody waits is without end, and adds up without an overflow.
+    let deadline = nanoseconds.map { now().nanoseconds + min($0, 1 << 62) }
     while true {
       var wait: Int64 = -1
       if !completions.isEmpty {
