@@ -125,6 +125,9 @@ PREFIX ?= /usr/local
 install: build
 	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/uring-rawlog
 	install -D -m 755 $(RAWLOG) $(DESTDIR)$(PREFIX)/bin/rawlog
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's,/usr/local/bin,$(PREFIX)/bin,' packaging/uring-rawlog.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/uring-rawlog.service
+	install -m 644 packaging/uring-rawlog.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/uring-rawlog.socket
 	install -D -m 644 docs/man/uring-rawlog.1 $(DESTDIR)$(PREFIX)/share/man/man1/uring-rawlog.1
 	install -D -m 644 docs/man/rawlog.1 $(DESTDIR)$(PREFIX)/share/man/man1/rawlog.1
 

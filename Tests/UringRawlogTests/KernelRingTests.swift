@@ -146,6 +146,20 @@ import Testing
 
   // MARK: Accepting and connecting
 
+  /// Operations on the ring pass no filter of system calls: what the loop does not use, a restricted ring refuses.
+  @Test func aRestrictedRingDoesOnlyWhatTheLoopAsksFor() throws {
+    let nop: UInt8 = 0
+    let restricted = try KernelRing.make(bufferCount: 2, bufferBytes: 4096)
+    let free = try KernelRing.make(bufferCount: 2, bufferBytes: 4096, restricted: false)
+    let areRestricted = [restricted.isRestricted, free.isRestricted]
+    #expect(areRestricted == [true, false])
+    let nops = [restricted.tryOperation(nop, -1), free.tryOperation(nop, -1)]
+    #expect(nops == [-EACCES, 0])
+    // IORING_OP_CLOSE and IORING_OP_READ.
+    let used = [restricted.tryOperation(19, -1), restricted.tryOperation(22, -1)]
+    #expect(used == [-EBADF, -EBADF])
+  }
+
   @Test func oneAcceptTakesManyConnections() throws {
     var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
     let listener = try listen()
