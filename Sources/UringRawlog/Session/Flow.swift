@@ -55,6 +55,8 @@ struct Flow {
   var isHeld = false
   /// The peer was so slow that its bytes were moved out of the receive buffers; new ones follow them at once.
   var isParked = false
+  /// A multishot receive brought bytes and goes on: it may have missed a reset close behind them, and is looked at.
+  var isUnsure = false
   /// Its bytes should leave the receive buffers as soon as the send in flight is over.
   var isEvicting = false
   private(set) var way: Way = .copy
