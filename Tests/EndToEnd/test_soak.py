@@ -145,8 +145,8 @@ class Ledger(unittest.TestCase):
 
     def test_a_loss_that_no_fault_explains(self):
         end = self.end(2)
-        end |= {"recording": "lossy", "dropped": 10, "out_recorded": 390,
-                "gaps": [{"direction": "out", "offset": 100, "bytes": 10}]}
+        end.update({"recording": "lossy", "dropped": 10, "out_recorded": 390,
+                    "gaps": [{"direction": "out", "offset": 100, "bytes": 10}]})
         stream = self.text.stream(2, "out")
 
         def without_gap(number, sent):
@@ -160,6 +160,16 @@ class Ledger(unittest.TestCase):
         self.assertEqual(self.wrong(), {"contents"})
         fault.begin, fault.end = 1767225700, 1767225701
         self.assertEqual(self.wrong(content=without_gap), {"recordings"})
+
+    def test_what_never_became_tls(self):
+        for field in ("in_bytes", "out_bytes", "in_recorded", "out_recorded"):
+            self.end(3)[field] = 0
+        self.end(3).update(recording="none", reason="tls-error")
+        for side in self.sides:
+            side[3].state, side[3].received = accounts.RESET, 0
+        self.assertEqual(self.wrong(), set())
+        self.end(3)["reason"] = "client-eof"
+        self.assertEqual(self.wrong(), {"recordings"})
 
     def test_a_byte_exchanged(self):
         def exchanged(number, sent):

@@ -109,6 +109,9 @@ def recording_line(relay, faults):
             wrong.append(f"session {number}: {end.dropped} bytes dropped, and other gaps")
         if (end.recording == "lossy") != bool(end.dropped) and relay.name != "collector" and end.recording != "failed":
             wrong.append(f"session {number}: {end.recording} with {end.dropped} bytes dropped")
+        # What never became TLS is not recorded, and nothing of it was relayed.
+        if end.recording == "none" and end.reason == "tls-error" and not counted:
+            continue
         if end.recording != "complete" and not any(f.touches(relay.name, end.recording, end.begin, end.end) for f in faults):
             wrong.append(f"session {number} ({end.id}): {end.recording}, and no fault explains it")
     says = ", ".join(f"{count} {fate}" for fate, count in sorted(fates.items()))
