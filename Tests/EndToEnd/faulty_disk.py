@@ -1,7 +1,7 @@
 """A file system whose every write is in the test's hands: full, broken, read-only, slow, at a byte of one's choice.
 
-It is served over /dev/fuse by a thread (the kernel's protocol, linux/fuse.h) and keeps its files in memory. There is one
-directory. Nothing is cached, so each write of a process arrives here as it was made."""
+It is served over /dev/fuse by a thread (the kernel's protocol, linux/fuse.h) and keeps its files in memory. There is
+one directory. Nothing is cached, so each write of a process arrives here as it was made."""
 
 import ctypes
 import errno

@@ -38,7 +38,8 @@ class SlowBeforeLogin(Hostile):
         cases = [(("--proxy-from", "127.0.0.1"), PROXY_LINE, "proxy-error")]
         if tls.why_unavailable() is None:
             # The beginning of a ClientHello that announces more than ever comes.
-            cases.append((tls.CERTIFICATES.pair(), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100), "tls-error"))
+            hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100)
+            cases.append((tls.CERTIFICATES.pair(), hello, "tls-error"))
         for options, data, reason in cases:
             with self.subTest(reason):
                 relay = self.start(server, *options, "--handshake-timeout", "500ms")

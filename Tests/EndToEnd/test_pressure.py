@@ -15,7 +15,8 @@ import unittest
 
 import merged
 from faulty_disk import FaultyDisk
-from peers import (MIB, EchoServer, EndToEnd, Task, connect, name_of, payload, receive_all, receive_exactly, send_chunks)
+from peers import (MIB, EchoServer, EndToEnd, Task, connect, name_of, payload, receive_all, receive_exactly,
+                   send_chunks)
 from relay import wait_until
 from test_pcapng import read
 from test_recording import fast_directory, mounted

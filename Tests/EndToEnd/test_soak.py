@@ -22,8 +22,9 @@ class Soak(unittest.TestCase):
     def test_half_a_minute(self):
         with tempfile.TemporaryDirectory() as directory:
             output = os.path.join(directory, "ledger")
-            done = subprocess.run([os.path.join(ROOT, "scripts", "soak"), "--seconds", "30", "--seed", "11", "--rate", "15",
-                                   "--pause", "1.5", "--output", output], env={**os.environ, "URING_RAWLOG": PROGRAM},
+            command = [os.path.join(ROOT, "scripts", "soak"), "--seconds", "30", "--seed", "11", "--rate", "15",
+                       "--pause", "1.5", "--output", output]
+            done = subprocess.run(command, env={**os.environ, "URING_RAWLOG": PROGRAM},
                                   stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=500, check=False)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             with open(output + ".json", encoding="utf-8") as file:
@@ -32,6 +33,22 @@ class Soak(unittest.TestCase):
         self.assertGreater(sum(relay["sessions"] for relay in result["relays"].values()), 200)
         self.assertGreater(len(result["faults"]), 3)
         self.assertLessEqual({"mail", "bulk", "idle", "half", "reset", "stalled"}, set(result["kinds"]))
+
+
+    def test_load(self):
+        """That it works; it says nothing about cost."""
+        with tempfile.TemporaryDirectory() as directory:
+            output = os.path.join(directory, "load.json")
+            done = subprocess.run([os.path.join(ROOT, "scripts", "load"), "--tiny", "--output", output],
+                                  env={**os.environ, "URING_RAWLOG": PROGRAM}, stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=300, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with open(output, encoding="ascii") as file:
+                result = json.load(file)
+        self.assertEqual([row["sessions"] for row in result["idle"]], [200] * 3)
+        self.assertEqual([(row["connects"], row["not_answered"]) for row in result["connects"]], [(200, 0)] * 3)
+        self.assertEqual([row["sessions"] for row in result["stalled"]], [20] * 2)
+        self.assertEqual([row["sessions"] for row in result["hostile"]], [20, 1, 20])
 
 
 class Plans(unittest.TestCase):
@@ -93,7 +110,8 @@ class Ledger(unittest.TestCase):
         return record
 
     def end(self, number):
-        return next(r for r in self.records if r["event"] == "end" and r["client"].startswith(accounts.address_of(number)))
+        client = accounts.address_of(number) + ":"
+        return next(r for r in self.records if r["event"] == "end" and r["client"].startswith(client))
 
     def wrong(self, content=None, more=b""):
         """The lines that do not add up."""
@@ -107,7 +125,8 @@ class Ledger(unittest.TestCase):
         reader.close()
         comparison = Comparison(self.text, None)
         for number, end in reader.ends.items():
-            sent = {d: bytes(self.text.stream(number, d).piece(0, getattr(end, d + "_recorded"))) for d in ("in", "out")}
+            sent = {direction: bytes(self.text.stream(number, direction).piece(0, count))
+                    for direction, count in (("in", end.in_recorded), ("out", end.out_recorded))}
             end.content = comparison.synthetic(number, end, content(number, sent) if content else sent)
         relay = ledger.RelayAccount("pair", range(1, 6), reader)
         lines = [ledger.session_lines(relay, self.sides[0]), ledger.byte_line(relay, *self.sides)[0],

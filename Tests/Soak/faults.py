@@ -38,8 +38,8 @@ class Faults:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._locks = {}
-        self._threads = [threading.Thread(target=self._run, args=(random.Random(f"faults {seed} {number}"),), daemon=True)
-                         for number in range(2)]
+        draws = [random.Random(f"faults {seed} {number}") for number in range(2)]
+        self._threads = [threading.Thread(target=self._run, args=(draw,), daemon=True) for draw in draws]
         self._kinds = self._possible()
 
     def start(self):

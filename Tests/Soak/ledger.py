@@ -85,7 +85,8 @@ def stuck_line(relay, clients, servers):
                 wrong.append(f"session {number}: the {who} waited in vain")
             if account.wrong:
                 wrong.append(f"session {number}: the {who} received other bytes than were sent")
-    return Line(f"{relay.name}, what arrived", "every byte that came was the right one, and nobody waited in vain", wrong)
+    says = "every byte that came was the right one, and nobody waited in vain"
+    return Line(f"{relay.name}, what arrived", says, wrong)
 
 
 def recording_line(relay, faults):
@@ -112,7 +113,8 @@ def recording_line(relay, faults):
         # What never became TLS is not recorded, and nothing of it was relayed.
         if end.recording == "none" and end.reason == "tls-error" and not counted:
             continue
-        if end.recording != "complete" and not any(f.touches(relay.name, end.recording, end.begin, end.end) for f in faults):
+        explained = any(fault.touches(relay.name, end.recording, end.begin, end.end) for fault in faults)
+        if end.recording != "complete" and not explained:
             wrong.append(f"session {number} ({end.id}): {end.recording}, and no fault explains it")
     says = ", ".join(f"{count} {fate}" for fate, count in sorted(fates.items()))
     says += (f"; {sums['bytes']} bytes relayed = {sums['recorded']} recorded + {sums['dropped']} in gaps + "

@@ -21,10 +21,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "EndToEnd"))
 
 from relay import Relay, run, wait_until
 
-PLAIN = ("--only", "192.0.2.1", "--relay", "copy")  # that client never comes: nobody is recorded
+# That client never comes: nobody is recorded. The layout has no file a session, so more of them fit the descriptors.
+PLAIN = ("--only", "192.0.2.1", "--relay", "copy", "--layout", "pcapng")
 SUBJECTS = {"plain": PLAIN, "pcapng": ("--layout", "pcapng"), "pair": ()}
 MESSAGE = b"x" * 63 + b"\n"
-SETTLE_SECONDS = 11  # unused staging memory is given back after five to ten
+# Unused staging memory is given back after five to ten seconds.
+SETTLE_SECONDS = 11
 
 
 def serve(queue):
@@ -250,7 +252,61 @@ def stalled(subject, sessions, rounds, seconds, rate):
             wait_until(lambda: len(relay.records("end")) >= sessions - 1, 60, "the sessions to end")
     return {"subject": subject, "sessions": sessions, "rounds": rounds, "p99_ms": round(statistics.median(without), 3),
             "p99_ms_with_a_stalled_peer": round(statistics.median(with_one), 3),
-            "ratio": round(statistics.median(ratios), 3), "ratio_spread": [round(min(ratios), 3), round(max(ratios), 3)]}
+            "ratio": round(statistics.median(ratios), 3),
+            "ratio_spread": [round(min(ratios), 3), round(max(ratios), 3)]}
+
+
+# Hostile peers.
+
+def cpu_seconds(pid):
+    """The process's CPU time, threads of the kernel that work for it included."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def dribbling(sessions):
+    """Logins that come byte by byte and never end: CPU for each byte, and memory for each of them then."""
+    text = b"a LOGIN alice {1000}"
+    with Server() as server, tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        with Relay(server.address, "--protocol", "imap", "--layout", "pcapng", directory=directory) as relay:
+            first = greeted(relay.port)
+            time.sleep(SETTLE_SECONDS)
+            memory, cpu = private_bytes(relay.pid), cpu_seconds(relay.pid)
+            clients = [greeted(relay.port) for _ in range(sessions)]
+            cpu = cpu_seconds(relay.pid)
+            for byte in text:
+                for client in clients:
+                    client.send(bytes([byte]))
+            for client in clients:
+                received = 0
+                while received < len(text):
+                    received += len(client.recv(4096))
+            # The server's echo comes byte by byte as well.
+            cpu = (cpu_seconds(relay.pid) - cpu) / (2 * len(text) * sessions)
+            time.sleep(SETTLE_SECONDS)
+            memory = (private_bytes(relay.pid) - memory) / sessions
+            for client in [first, *clients]:
+                client.close()
+    return {"subject": "a login byte by byte", "sessions": sessions, "user_bytes": round(memory),
+            "cpu_us_a_byte": round(cpu * 1e6, 2)}
+
+
+def unread(sessions):
+    """Clients that have bytes without end sent to them and read none: memory then, of all together."""
+    with Server() as server, tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        with Relay(server.address, *SUBJECTS["plain"], directory=directory) as relay:
+            before = private_bytes(relay.pid)
+            clients = [greeted(relay.port) for _ in range(sessions)]
+            for client in clients:
+                client.send(b"F")
+            time.sleep(SETTLE_SECONDS)
+            cpu = cpu_seconds(relay.pid)
+            time.sleep(5)
+            cpu = (cpu_seconds(relay.pid) - cpu) / 5
+            memory = private_bytes(relay.pid) - before
+            for client in clients:
+                client.close()
+    return {"subject": "a window that stays zero", "sessions": sessions, "user_bytes_of_all": memory,
+            "cpu_ms_a_second_of_all": round(cpu * 1000, 3)}
 
 
 def main():
@@ -265,12 +321,15 @@ def main():
     room = descriptors[1] - 100
     result = {"program": run("--version")[1].strip(), "kernel": platform.release(), "cores": os.cpu_count(),
               "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "descriptors": descriptors[1]}
-    plan = [("idle", [(idle, subject, min(most, room // (4 if subject == "pair" else 2)))
-                      for subject in ("plain", "pcapng", "pair")]),
-            ("connects", [(connects, subject, 200 if arguments.tiny else 5000, 1 if arguments.tiny else 5)
-                          for subject in ("plain", "pcapng", "pair")]),
-            ("stalled", [(stalled, subject, 20 if arguments.tiny else 1000, 2 if arguments.tiny else 9,
-                          0.5 if arguments.tiny else 4, 200 if arguments.tiny else 2000) for subject in ("plain", "pair")])]
+    if arguments.tiny:
+        globals()["SETTLE_SECONDS"] = 1
+        rate, seconds, others = 200, 1, (20, 2, 0.5, 200)
+    else:
+        rate, seconds, others = 5000, 5, (1000, 9, 4, 2000)
+    plan = [("idle", [(idle, subject, min(most, room // (4 if subject == "pair" else 2))) for subject in SUBJECTS]),
+            ("connects", [(connects, subject, rate, seconds) for subject in SUBJECTS]),
+            ("stalled", [(stalled, subject, *others) for subject in ("plain", "pair")]),
+            ("hostile", [(dribbling, most // 10), (unread, 1), (unread, most // 10)])]
     for name, measurements in plan:
         result[name] = []
         for function, *values in measurements:

@@ -1,5 +1,5 @@
-"""What each session of the soak says and does: everything follows from the seed and the session's number, so that client,
-server and whoever reads the recording know it without asking one another."""
+"""What each session of the soak says and does: everything follows from the seed and the session's number, so that
+client, server and whoever reads the recording know it without asking one another."""
 
 import random
 
@@ -155,7 +155,8 @@ def _half(draw):
 
 def _reset(draw):
     up, down = HEADER + _size(draw, 4, 20), _size(draw, 4, 20)
-    client, server = Side([(0, 0, up), (draw.randrange(down), 0, 0)]), Side([(HEADER, 0, down), (draw.randrange(up), 0, 0)])
+    client = Side([(0, 0, up), (draw.randrange(down), 0, 0)])
+    server = Side([(HEADER, 0, down), (draw.randrange(up), 0, 0)])
     draw.choice((client, server)).end = "reset"
     return client, server
 

@@ -179,7 +179,8 @@ class Batches:
 
     def take(self, everything=False):
         """Those whose client has told how it went, or all."""
-        ready = [n for n in self._waiting if everything or self._clients[n].state not in (accounts.OPEN, accounts.CONNECTING)]
+        going = (accounts.OPEN, accounts.CONNECTING)
+        ready = [n for n in self._waiting if everything or self._clients[n].state not in going]
         if not ready:
             return
         self._waiting = [n for n in self._waiting if n not in set(ready)]
@@ -239,7 +240,8 @@ def compare_captures(directory, index, comparison, output):
     """Verifies and exports all captures, and compares; returns what `verify` found."""
     os.mkdir(output + ".index", 0o700)
     # The relay's index was moved away now and then.
-    with open(os.open(os.path.join(output + ".index", "sessions.jsonl"), os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+    path = os.path.join(output + ".index", "sessions.jsonl")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
         file.writelines(index.lines.values())
     code, text, errors = run("verify", "--index", output + ".index", directory, timeout=1800)
     findings = (text + errors).splitlines()[:-1] if code else []

@@ -60,8 +60,9 @@ class Soak:
         self.batches = {}
         for name in ("pair", "tls", "mail"):
             if name in stage.relays:
-                self.batches[name] = Batches(name, stage.places[name], self.indexes[name], self.comparison, self.clients,
-                                             "merged" if name == "mail" else "pair", name == "tls")
+                self.batches[name] = Batches(
+                    name, stage.places[name], self.indexes[name], self.comparison, self.clients,
+                    layout="merged" if name == "mail" else "pair", stamps=name == "tls")
         self.lines = []
         self.result = {}
 
@@ -83,7 +84,8 @@ class Soak:
                 self.say(f"{int(now - begun)} s: {self.count()} sessions, {len(self.faults.done)} faults")
         self.faults.stop()
         stuck = self.stage.stop_clients(ENDING_SECONDS)
-        self.lines.append(ledger.Line("clients", "all ended by themselves", [f"process {pid} did not" for pid in stuck]))
+        wrong = [f"process {pid} did not" for pid in stuck]
+        self.lines.append(ledger.Line("clients", "all ended by themselves", wrong))
         self.finish()
         return time.monotonic() - begun
 
@@ -191,7 +193,8 @@ class Soak:
         lines = [f"soak: {result['seconds']} s, seed {result['seed']}, {result['program']}, kernel {result['kernel']}",
                  "", "sessions, as their clients saw them:"]
         for kind, fates in sorted(result["kinds"].items()):
-            lines.append(f"  {kind:10} {sum(fates.values()):7}  " + ", ".join(f"{n} {f}" for f, n in sorted(fates.items())))
+            lines.append(f"  {kind:10} {sum(fates.values()):7}  "
+                         + ", ".join(f"{n} {f}" for f, n in sorted(fates.items())))
         lines += ["", "how they ended, as the relays saw it:"]
         for name, relay in result["relays"].items():
             lines.append(f"  {name:10} {relay['sessions']:7}  "
@@ -210,7 +213,8 @@ def parsed():
     parser.add_argument("--seed", type=int, help="what is drawn comes from it; the kernel's timing does not (random)")
     parser.add_argument("--rate", type=float, default=25, help="sessions that begin in a second (25)")
     parser.add_argument("--pause", type=float, default=3, help="seconds between faults, about (3)")
-    parser.add_argument("--memory-kib", type=int, default=16384, help="what a relay may have grown by in the end (16384)")
+    parser.add_argument("--memory-kib", type=int, default=16384,
+                        help="what a relay may have grown by in the end (16384)")
     parser.add_argument("--dir", default="/tmp", help="where captures are written (/tmp)")
     parser.add_argument("--output", help="write the ledger to this file, .txt and .json")
     return parser.parse_args()

@@ -170,8 +170,9 @@ class Stage:
         self._relay("captures", two, "--layout", "pcapng", "--rotate-size", "16M", place=Place(self.captures))
         os.mkdir(self.path("index"))
         os.mkdir(self.path("unused"))
-        self._relay("collector", two, "--layout", "merged", "--index", self.path("index"), directory=self.path("unused"),
-                    index=self.path("index"), directory_option=f"tcp:127.0.0.1:{self.ports['collector']}")
+        self._relay("collector", two, "--layout", "merged", "--index", self.path("index"),
+                    directory=self.path("unused"), index=self.path("index"),
+                    directory_option=f"tcp:127.0.0.1:{self.ports['collector']}")
         if reason := why_no_openssl():
             self.left_out.append(f"TLS: {reason}")
         else:
@@ -186,8 +187,8 @@ class Stage:
             self.mail_server = Dovecot(protocols=("imap",))
             self.closing.callback(self.mail_server.close)
             self.mail_server.start()
-            self._relay("mail", "127.0.0.1:%d" % self.mail_server.ports["imap"], "--layout", "merged", "--protocol", "imap",
-                        place=self._place("mail"))
+            self._relay("mail", "127.0.0.1:%d" % self.mail_server.ports["imap"],
+                        "--layout", "merged", "--protocol", "imap", place=self._place("mail"))
 
     def _process(self, script, *arguments):
         return subprocess.Popen([sys.executable, os.path.join(HERE, script), *map(str, arguments)],
