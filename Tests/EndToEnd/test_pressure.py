@@ -7,7 +7,9 @@ import errno
 import fcntl
 import os
 import re
+import resource
 import shutil
+import socket
 import struct
 import subprocess
 import tempfile
@@ -16,7 +18,7 @@ import unittest
 import merged
 from faulty_disk import FaultyDisk
 from peers import (MIB, EchoServer, EndToEnd, Task, connect, name_of, payload, receive_all, receive_exactly,
-                   send_chunks)
+                   receive_until_end, send_chunks)
 from relay import wait_until
 from test_pcapng import read
 from test_recording import fast_directory, mounted
@@ -270,6 +272,58 @@ class SlowDisk(DiskTest):
         record = self.transfer("--log-full", "drop")
         self.assertEqual(record["recording"], "lossy")
         self.assertGreater(record["dropped"], 0)
+
+
+class NoDescriptors(EndToEnd):
+    """The limit of open files is reached anywhere in the making of a session, and later it is not any more."""
+
+    def test_recovers(self):
+        server = self.serve(EchoServer())
+        with fast_directory() as directory:
+            relay = self.start(server, "--connect-timeout", "1s", directory=directory)
+            self.exchange(relay.address)
+            relay.wait_ends(1)
+            limits = resource.prlimit(relay.pid, resource.RLIMIT_NOFILE)
+            least = self.settled(relay)
+            fates = []
+            # The kernel looks at the limit when it is asked to accept, so the first that lacks something is accepted.
+            for free in range(7):
+                wait_until(lambda: relay.descriptors() == least, what="the files of the one before to be closed")
+                resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, (least + free, limits[1]))
+                with connect(relay.address) as client:
+                    client.sendall(b"hello\n")
+                    client.shutdown(socket.SHUT_WR)
+                    if free == 0:
+                        said = wait_until(lambda: [line for line in relay.lines if "Too many open files" in line])
+                        self.assertEqual(len(said), 1)
+                        resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, limits)
+                    data = receive_until_end(client)[0]
+                    name = name_of(client)
+                resource.prlimit(relay.pid, resource.RLIMIT_NOFILE, limits)
+                record = self.end_of(relay, name)
+                # Without a socket for the server there is no session; without files it is not recorded.
+                self.assertEqual(data, b"" if record["reason"] == "connect-failed" else b"hello\n")
+                fates.append(record["reason"] if data == b"" else record["recording"])
+            self.assertIn("connect-failed", fates)
+            self.assertIn("failed", fates)
+            self.assertEqual(fates[-1], "complete")
+            self.exchange(relay.address)
+            self.assertEqual(relay.wait_ends(9)[-1]["recording"], "complete")
+            self.assertEqual(relay.terminate(), 0)
+            self.assertTrue(any("cannot connect" in line and "limit of open files" in line for line in relay.lines),
+                            relay.stderr)
+            relay.close()
+
+    @staticmethod
+    def settled(relay):
+        """How many descriptors it has without a session."""
+        seen = []
+
+        def is_still():
+            seen.append(relay.descriptors())
+            return len(seen) > 10 and len(set(seen[-10:])) == 1
+        wait_until(is_still, what="descriptors to be closed")
+        return seen[-1]
 
 
 class NoPorts(EndToEnd):

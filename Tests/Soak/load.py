@@ -30,7 +30,7 @@ SETTLE_SECONDS = 11
 
 
 def serve(queue):
-    """Greets with a byte and echoes; one that begins with `F` is sent bytes without end."""
+    """Greets with a byte and echoes; one that says `F` is sent bytes without end, one that says `Q` is closed."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     listener.setblocking(False)
     queue.put(listener.getsockname()[1])
@@ -65,6 +65,9 @@ def serve(queue):
                 data = connection.recv(65536)
                 if data[:1] == b"F":
                     poll.modify(connection, select.EPOLLIN | select.EPOLLOUT)
+                    continue
+                if data[:1] == b"Q":
+                    data = b""
                 elif data:
                     connection.send(data)
                     continue
@@ -142,37 +145,44 @@ def idle(subject, sessions):
 # Connects.
 
 def connect_paced(port, rate, seconds, queue):
-    """Connects at a rate, waits for the server's greeting, closes."""
+    """Connects at a rate, waits for the server's greeting, asks it to close, and closes: who closes first keeps the
+    ports for a minute, and that is neither client nor relay."""
     poll = select.epoll()
-    waiting, latencies = {}, []
+    waiting, closing, latencies = {}, {}, []
     refused, number = 0, 0
     total = int(rate * seconds)
     begin = time.monotonic()
-    while number < total or waiting:
+    while (number < total or waiting) and time.monotonic() - begin < seconds + 30:
         now = time.monotonic()
         while number < total and begin + number / rate <= now:
             client = socket.socket()
             client.setblocking(False)
-            # An address of its own for each 8192, so that ports suffice.
-            client.bind((f"127.0.1.{1 + number // 8192}", 0))
             client.connect_ex(("127.0.0.1", port))
             # From the moment at which it was to be: a client that is behind cannot hide a relay that is.
             waiting[client.fileno()] = (client, begin + number / rate)
             poll.register(client, select.EPOLLIN)
             number += 1
         for descriptor, _ in poll.poll(0.0005 if number < total else 1):
+            if descriptor in closing:
+                closing.pop(descriptor).close()
+                continue
             client, since = waiting.pop(descriptor)
             try:
                 if client.recv(1) == b"+":
                     latencies.append(time.monotonic() - since)
-                else:
-                    refused += 1
+                    client.send(b"Q")
+                    closing[descriptor] = client
+                    continue
             except OSError:
-                refused += 1
+                pass
+            refused += 1
             client.close()
-        if time.monotonic() - begin > seconds + 30:
-            break
-    queue.put((latencies, refused + len(waiting), time.monotonic() - begin))
+    took = time.monotonic() - begin
+    for client in closing.values():
+        client.setblocking(True)
+        client.recv(1)
+        client.close()
+    queue.put((latencies, refused + len(waiting), took))
 
 
 def drops():
@@ -312,6 +322,7 @@ def unread(sessions):
 def main():
     parser = argparse.ArgumentParser(prog="load", description=__doc__.splitlines()[0])
     parser.add_argument("--tiny", action="store_true", help="only that it works, in seconds; no figures")
+    parser.add_argument("--only", choices=("idle", "connects", "stalled", "hostile"), help="only this measurement")
     parser.add_argument("--output", help="write the result to this file")
     arguments = parser.parse_args()
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -331,6 +342,8 @@ def main():
             ("stalled", [(stalled, subject, *others) for subject in ("plain", "pair")]),
             ("hostile", [(dribbling, most // 10), (unread, 1), (unread, most // 10)])]
     for name, measurements in plan:
+        if arguments.only not in (None, name):
+            continue
         result[name] = []
         for function, *values in measurements:
             found = function(*values)
