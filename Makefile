@@ -56,6 +56,24 @@ bench: build
 	mkdir -p $(dir $(BENCH_OUTPUT))
 	URING_RAWLOG_COMMIT=$$(git describe --always --dirty 2>/dev/null) $(RELEASE) bench --peers --output $(BENCH_OUTPUT)
 
+# Sessions of all kinds while everything around the relays goes wrong, and a ledger of it; SOAK_OUTPUT=NAME keeps it.
+SOAK_SECONDS ?= 3600
+SOAK_SEED ?= $(shell date +%s)
+SOAK_OUTPUT ?=
+.PHONY: soak soak-short
+soak: build
+	scripts/install-dependencies test
+	URING_RAWLOG=$(abspath $(RELEASE)) scripts/soak --seconds $(SOAK_SECONDS) --seed $(SOAK_SEED) \
+	  $(if $(SOAK_OUTPUT),--output $(SOAK_OUTPUT))
+
+soak-short:
+	$(MAKE) soak SOAK_SECONDS=600
+
+# Idle sessions, connects a second, a stalled peer among a thousand.
+.PHONY: load
+load: build
+	URING_RAWLOG=$(abspath $(RELEASE)) scripts/load
+
 # An answer within a minute or so; nothing to quote.
 bench-quick: build
 	$(RELEASE) bench --quick

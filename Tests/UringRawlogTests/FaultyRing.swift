@@ -232,6 +232,7 @@ struct FaultyRing: Ring, ~Copyable {
     if plant.strikes(.repeatedShutdown) { inner.shutdownSending(socket) }
   }
   func isDelivered(_ socket: Int32) -> Bool { inner.isDelivered(socket) }
+  func isHungUp(_ socket: Int32) -> Bool { inner.isHungUp(socket) }
   func peerAddress(of socket: Int32) -> PeerAddress? { inner.peerAddress(of: socket) }
   func peerPath(of socket: Int32) -> String? { inner.peerPath(of: socket) }
   func localAddress(of socket: Int32) -> PeerAddress? { inner.localAddress(of: socket) }

@@ -90,6 +90,7 @@ struct SimulatedRing: Ring, ~Copyable {
   func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) { world.sendNow(socket, bytes) }
   func shutdownSending(_ socket: Int32) { world.shutdown(socket) }
   func isDelivered(_ socket: Int32) -> Bool { world.isDelivered() }
+  func isHungUp(_ socket: Int32) -> Bool { world.isHungUp(socket) }
   func peerAddress(of socket: Int32) -> PeerAddress? {
     // The client's number is its address, so that a record in the index names its client.
     world.peer(socket).map { PeerAddress(ipv4: $0.address, port: UInt16(truncatingIfNeeded: $0.number)) }

@@ -96,6 +96,10 @@ enum Limits {
 
   /// How often it is looked whether the last bytes for such a leg were confirmed.
   static let lingerCheckNanoseconds: UInt64 = 20_000_000
+  /// How long after bytes came it is looked whether a multishot receive missed a reset behind them.
+  static let hangUpNanoseconds: UInt64 = 1_000_000_000
+  /// How many flows are looked at for that in a turn: 0.3 us each.
+  static let hangUpsPerTurn = 64
   /// How soon a unix socket whose backlog was full is tried again.
   static let connectRetryNanoseconds: UInt64 = 10_000_000
   /// How long the end waits for recordings after the last session was ended.

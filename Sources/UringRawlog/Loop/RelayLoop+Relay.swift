@@ -11,6 +11,7 @@ extension RelayLoop where R: ~Copyable {
       sessions[flow: flow].receiveEnded()
     }
     guard completion.result <= 0 else {
+      if completion.more, !sessions[flow: flow].isUnsure { becomeUnsure(flow) }
       takeBytes(flow, completion)
       return
     }
@@ -254,7 +255,7 @@ extension RelayLoop where R: ~Copyable {
   }
 
   @inline(never)
-  private mutating func cancelReceive(_ flow: FlowIndex) {
+  mutating func cancelReceive(_ flow: FlowIndex) {
     sessions[flow: flow].receiveCancelling()
     sessions[flow.slot].socketOperations += 1
     ring.cancel(receiveToken(flow), on: socket(flow.slot, flow.source), token: token(.cancel, flow.slot))

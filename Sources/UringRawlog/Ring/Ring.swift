@@ -91,6 +91,8 @@ protocol Ring: ~Copyable {
   func shutdownSending(_ socket: Int32)
   /// All that was sent on a socket was confirmed by the peer's kernel.
   func isDelivered(_ socket: Int32) -> Bool
+  /// The connection of a socket is over in both directions, by a reset or another failure (poll(2), POLLHUP).
+  func isHungUp(_ socket: Int32) -> Bool
   func peerAddress(of socket: Int32) -> PeerAddress?
   /// The path that a peer on a unix socket is bound to; nil for most, which are bound to none.
   func peerPath(of socket: Int32) -> String?

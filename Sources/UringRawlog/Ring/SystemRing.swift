@@ -82,6 +82,11 @@ extension SystemRing where Self: ~Copyable {
     return uring_unconfirmed_bytes(socket, &unconfirmed) != 0 || unconfirmed == 0
   }
 
+  func isHungUp(_ socket: Int32) -> Bool {
+    var asked = pollfd(fd: socket, events: 0, revents: 0)
+    return Glibc.poll(&asked, 1, 0) == 1 && Int32(asked.revents) & (POLLHUP | POLLERR) != 0
+  }
+
   func peerAddress(of socket: Int32) -> PeerAddress? { SocketAddress.peer(of: socket)?.peer }
 
   func peerPath(of socket: Int32) -> String? {
