@@ -44,10 +44,8 @@ struct ExportCommand: ParsableCommand {
   @Option(name: .long, help: ArgumentHelp("Only sessions that began before.", valueName: "time"))
   var until: String?
 
-  @Option(
-    name: .long, help: ArgumentHelp("Where sessions.jsonl is. (default: beside the recordings)", valueName: "directory")
-  )
-  var index: String?
+  @OptionGroup
+  var index: IndexOption
 
   @Flag(name: [.customShort("t"), .long], help: "With --format pair: times in front of lines.")
   var timestamps = false
@@ -73,7 +71,7 @@ struct ExportCommand: ParsableCommand {
     }
     configuration.timestamps = timestamps
     configuration.plainPorts = plainPorts
-    configuration.indexDirectory = try ShowCommand.indexDirectory(index)
+    configuration.indexDirectory = try index.directory()
     if session == "" { throw StartError(.usage, "--session is empty: give the id of a session") }
     configuration.session = session
     configuration.user = user

@@ -37,10 +37,8 @@ struct ReplayCommand: ParsableCommand {
     help: ArgumentHelp("The password to send where one was left out of the recording, in one line.", valueName: "file"))
   var passwordFile: String?
 
-  @Option(
-    name: .long, help: ArgumentHelp("Where sessions.jsonl is. (default: beside the recordings)", valueName: "directory")
-  )
-  var index: String?
+  @OptionGroup
+  var index: IndexOption
 
   func run() throws {
     guard let connect else { throw StartError(.usage, "--connect is missing: name the server, as in 127.0.0.1:143") }
@@ -49,7 +47,7 @@ struct ReplayCommand: ParsableCommand {
       connect: try RelayOptions.read("--connect") { () throws(ValueError) in try Address(connecting: connect) })
     if session == "" { throw StartError(.usage, "--session is empty: give the id of a session") }
     configuration.session = session
-    configuration.indexDirectory = try ShowCommand.indexDirectory(index)
+    configuration.indexDirectory = try index.directory()
     configuration.expects = expect
     if let speed {
       guard let number = Double(speed), number >= 0, number.isFinite else {

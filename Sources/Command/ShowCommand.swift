@@ -28,11 +28,8 @@ struct ShowCommand: ParsableCommand {
     help: ArgumentHelp("Of a directory, only this session: its id, or the beginning of it.", valueName: "id"))
   var session: String?
 
-  @Option(
-    name: .long,
-    help: ArgumentHelp(
-      "Where the session index, sessions.jsonl, is. (default: beside the recordings)", valueName: "directory"))
-  var index: String?
+  @OptionGroup
+  var index: IndexOption
 
   @Argument(help: ArgumentHelp("A recording, its stem or a directory.", valueName: "file|stem|directory"))
   var path: String
@@ -43,16 +40,11 @@ struct ShowCommand: ParsableCommand {
       guard !session.isEmpty else { throw StartError(.usage, "--session is empty: give the id of a session") }
       configuration.session = session
     }
-    configuration.indexDirectory = try Self.indexDirectory(index)
+    configuration.indexDirectory = try index.directory()
     configuration.follows = follow
     configuration.hasColour = Self.wantsColour
     let status = try Show.run(configuration, output: STDOUT_FILENO, errors: STDERR_FILENO)
     if status != .ok { throw ExitCode(status.rawValue) }
-  }
-
-  static func indexDirectory(_ given: String?) throws(StartError) -> String? {
-    if given == "" { throw StartError(.usage, "--index is empty: name a directory") }
-    return given
   }
 
   /// A terminal that knows colours, and nobody who asked for none (no-color.org).

@@ -16,18 +16,15 @@ struct VerifyCommand: ParsableCommand {
       read or no index.
       """)
 
-  @Option(
-    name: .long,
-    help: ArgumentHelp(
-      "Where the session index, sessions.jsonl, is. (default: beside the recordings)", valueName: "directory"))
-  var index: String?
+  @OptionGroup
+  var index: IndexOption
 
   @Argument(help: ArgumentHelp("A recording, its stem or a directory.", valueName: "file|stem|directory"))
   var path: String
 
   func run() throws {
     var configuration = VerifyConfiguration(path: path)
-    configuration.indexDirectory = try ShowCommand.indexDirectory(index)
+    configuration.indexDirectory = try index.directory()
     let status = try Verify.run(configuration, output: STDOUT_FILENO)
     if status != .ok { throw ExitCode(status.rawValue) }
   }

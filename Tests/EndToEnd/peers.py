@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 import random
+import re
 import resource
 import signal
 import socket
@@ -483,6 +484,19 @@ class EndToEnd(unittest.TestCase):
             self.assertEqual(receive_exactly(client, len(data)), data)
             client.shutdown(socket.SHUT_WR)
             self.assertEqual(receive_all(client), b"")
+
+    def lines_about(self, relay, record):
+        """To be asked when the relay has ended: only then have all its messages been read."""
+        stem = re.compile(re.escape(record["id"]) + r"(?!\d)")  # session 1 is not session 10
+        return [line for line in relay.lines if stem.search(line)]
+
+    def exchange_named(self, relay, data, seed=1):
+        """A session with an echo server, whole, sent in chunks by a seed; returns the client's name."""
+        with connect(relay.address) as client:
+            sending = Task(send_chunks, client, data, seed)
+            self.assertTrue(receive_all(client) == data, "what came back differs")
+            sending.result()
+            return name_of(client)
 
     def wait_refused(self, address):
         """Waits until nobody listens on `address` any more."""

@@ -13,7 +13,7 @@ import unittest
 
 from peers import EchoServer, EndToEnd, connect, free_port, receive_exactly
 from refusal import skip_without_filters, without_io_uring
-from relay import PROGRAM, run, wait_until
+from relay import PROGRAM, run
 
 OPTIONS = ("--listen", "--connect", "--dir", "--timestamps", "--boundaries", "--ip-in-name", "--filter", "--only",
            "--flush", "--log-memory", "--log-full", "--log-wait", "--log-error", "--max-sessions", "--idle-timeout",

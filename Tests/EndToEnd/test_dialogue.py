@@ -14,7 +14,7 @@ import redaction
 from dovecot import Dovecot, SmtpSink
 from peers import MIB, EndToEnd, ScriptedServer, connect, payload, receive_all, receive_exactly, receive_until_end
 from redaction import LAYOUTS, MARK, Recorders, decode, leaks, restored
-from relay import Relay, run, wait_until
+from relay import run, wait_until
 
 WHY_NOT = dovecot.why_unavailable()
 ALICE = ("alice", "wonder-land")

@@ -8,16 +8,15 @@ import random
 import shutil
 import subprocess
 import tempfile
-import time
 import unittest
 
 import merged
 import peers
 from dissection import Capture
 from peers import EchoServer, Task, connect, payload, receive_all, send_chunks
-from relay import Relay, run, wait_until
+from relay import Relay, run
 from test_captures import fields, tshark
-from test_pcapng import captures, imap, speak
+from test_pcapng import captures, imap
 
 SHARED_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 

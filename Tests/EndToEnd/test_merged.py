@@ -5,15 +5,14 @@ import os
 import random
 import resource
 import signal
-import socket
 import tempfile
 import threading
 import time
 import unittest
 
 import merged
-from peers import (MIB, EchoServer, EndToEnd, Task, chunks, connect, name_of, payload, receive_all, receive_exactly,
-                   receive_until_end, reset, send_chunks)
+from peers import (MIB, EchoServer, EndToEnd, Task, connect, name_of, payload, receive_all, receive_until_end, reset,
+                   send_chunks)
 from relay import run, wait_until
 from test_recording import files, mounted, say
 
@@ -550,13 +549,6 @@ class Failures(MergedTest):
             self.assertEqual(record[direction + "_recorded"], len(decoded[direction]), direction)
             self.assertEqual(record[direction + "_bytes"], len(data), direction)
 
-    def echoed(self, relay, data, seed=1):
-        with connect(relay.address) as client:
-            sending = Task(send_chunks, client, data, seed)
-            self.assertTrue(receive_all(client) == data, "what came back differs")
-            sending.result()
-            return name_of(client)
-
     def test_disk_full(self):
         stack = contextlib.ExitStack()
         self.addCleanup(stack.close)
@@ -566,7 +558,7 @@ class Failures(MergedTest):
         relay = self.start_merged(server, "--flush", "5", "--index", index, directory=directory, index=index)
         small = b"".join(b"line %d\r\n" % number for number in range(100)) + b"no end"
         big = b"".join(b"%06d %s\n" % (number, b"x" * (number % 200)) for number in range(60_000))
-        names = [self.echoed(relay, small), self.echoed(relay, big), self.echoed(relay, small)]
+        names = [self.exchange_named(relay, small), self.exchange_named(relay, big), self.exchange_named(relay, small)]
         records = {record["client"]: record for record in relay.wait_ends(3)}
         self.assertEqual(records[names[0]]["recording"], "complete")
         for name, data in zip(names[1:], (big, small)):
@@ -585,7 +577,7 @@ class Failures(MergedTest):
                     relay = self.start_merged(
                         server, "--flush", "1", env=env,
                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-                    name = self.echoed(relay, data, limit)
+                    name = self.exchange_named(relay, data, limit)
                     record = self.end_of(relay, name)
                     self.assertEqual((record["recording"], record["reason"]), ("failed", "client-eof"))
                     self.assert_prefix(relay, record, data)
@@ -623,7 +615,7 @@ class Failures(MergedTest):
             good, bad = b"fine\n" * 20, (b"x" * 1400 + b"\n") * 150 + b"y" * 1400
 
             def talk(number):
-                return [self.echoed(relay, bad if (number + turn) % 2 else good, turn) for turn in range(20)]
+                return [self.exchange_named(relay, bad if (number + turn) % 2 else good, turn) for turn in range(20)]
 
             names = [name for task in [Task(talk, number) for number in range(16)] for name in task.result()]
             records = {record["client"]: record for record in relay.wait_ends(len(names))}

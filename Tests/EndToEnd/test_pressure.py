@@ -35,18 +35,6 @@ class DiskTest(EndToEnd):
             index = temporary.name
         return self.start(server, "--index", index, *options, directory=disk, index=index)
 
-    def exchange_named(self, relay, data):
-        """A session with an echo server, whole; the client's name."""
-        with connect(relay.address) as client:
-            sending = Task(send_chunks, client, data, 1)
-            self.assertTrue(receive_all(client) == data, "what came back differs")
-            sending.result()
-            return name_of(client)
-
-    def lines_about(self, relay, record):
-        stem = re.compile(re.escape(record["id"]) + r"(?!\d)")
-        return [line for line in relay.lines if stem.search(line)]
-
     def recorded(self, relay, record, layout):
         """The recorded bytes of each direction that are on the disk."""
         if layout == "pcapng":

@@ -13,7 +13,7 @@ import threading
 import unittest
 
 import rawlog
-from rawlog import OURS, Home, Session, run, without_name, without_times
+from rawlog import OURS, Home, Session, without_name, without_times
 from relay import wait_until
 from test_hung_disk import FrozenDisk
 

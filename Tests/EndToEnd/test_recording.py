@@ -13,13 +13,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 import unittest
 
-from peers import (MIB, EchoServer, EndToEnd, ScriptedServer, Task, connect, digest, file_digest, has_ipv6, name_of,
-                   payload, receive_all, receive_digest, receive_exactly, receive_until_end, reset, send_chunks,
-                   send_pattern)
+from peers import (MIB, EchoServer, EndToEnd, Task, connect, has_ipv6, name_of, payload, receive_all, receive_exactly,
+                   receive_until_end, reset, send_chunks, send_pattern)
 from relay import wait_until
 
 STAMP = re.compile(rb"(\d{10}\.\d{6}) ")
@@ -599,19 +597,6 @@ class Failures(Recording):
             self.assertEqual(record[direction + "_recorded"], len(recorded), direction)
             self.assertEqual(record[direction + "_bytes"], len(data), direction)
             self.assertTrue(recorded == data[:len(recorded)], f"the .{direction} is no prefix")
-
-    def lines_about(self, relay, record):
-        """To be asked when the relay has ended: only then have all its messages been read."""
-        stem = re.compile(re.escape(record["id"]) + r"(?!\d)")  # session 1 is not session 10
-        return [line for line in relay.lines if stem.search(line)]
-
-    def exchange_named(self, relay, data):
-        """A session with an echo server; returns the client's name."""
-        with connect(relay.address) as client:
-            sending = Task(send_chunks, client, data, 1)
-            self.assertTrue(receive_all(client) == data, "what came back differs")
-            sending.result()
-            return name_of(client)
 
     def test_disk_full(self):
         # Linked in the order of cleanup: the relay is closed before the file system goes.

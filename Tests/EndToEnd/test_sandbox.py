@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 from peers import EchoServer, EndToEnd, connect, receive_exactly
-from relay import PROGRAM, Relay, run, wait_until
+from relay import run, wait_until
 
 ROOT = os.geteuid() == 0
 NOBODY = 65534

@@ -7,9 +7,8 @@ import tempfile
 import time
 import unittest
 
-from peers import (MIB, EchoServer, EndToEnd, ScriptedServer, Task, all_results, connect, digest, name_of, payload,
-                   receive_all, receive_digest, receive_exactly, receive_until_end, reset, send_chunks, send_pattern,
-                   wait_stalled)
+from peers import (MIB, EchoServer, EndToEnd, Task, all_results, digest, name_of, payload, receive_all, receive_digest,
+                   receive_exactly, receive_until_end, reset, send_chunks, send_pattern, wait_stalled)
 from relay import wait_until
 
 MODES = ("auto", "copy", "splice")

@@ -47,12 +47,7 @@ class Sessions(TLSTests):
         server = self.server(tls=back, certificate=certificate, version=version)
         relay = self.start(server, *(CERTIFICATES.pair(certificate) if front else ()), *(self.back() if back else ()))
         client = self.peer(relay, front, version)
-        sender = Task(client.write, data) if not front else None
-        received = client.duplex(data, len(data)) if front else client.read_exactly(len(data))
-        if sender:
-            sender.result()
-        client.close_notify()
-        self.assertEqual(client.read_to_end(), (b"", "clean"))
+        received = self.echoed(client, data)
         end = self.end(relay)
         self.assertEqual(digest(received), digest(data))
         self.assertEqual((digest(relay.recording(end, "in")), digest(relay.recording(end, "out"))),
@@ -369,12 +364,7 @@ class Ways(TLSTests):
 
     def _bulk(self, relay, front, data):
         client = self.peer(relay, front)
-        sender = Task(client.write, data) if not front else None
-        received = client.duplex(data, len(data)) if front else client.read_exactly(len(data))
-        if sender:
-            sender.result()
-        client.close_notify()
-        self.assertEqual(client.read_to_end(), (b"", "clean"))
+        received = self.echoed(client, data)
         self.assertEqual(digest(received), digest(data))
         return self.end(relay)
 
@@ -409,12 +399,7 @@ class Ways(TLSTests):
                 sock = connect(f"unix:{directory}/relay")
                 self.addCleanup(sock.close)
                 client = Sealed(sock, CERTIFICATES.client_context()).handshake() if front else Plain(sock)
-                sender = Task(client.write, data) if not front else None
-                received = client.duplex(data, len(data)) if front else client.read_exactly(len(data))
-                if sender:
-                    sender.result()
-                client.close_notify()
-                self.assertEqual(client.read_to_end(), (b"", "clean"))
+                received = self.echoed(client, data)
                 end = self.end(relay)
                 self.assertEqual((digest(received), digest(relay.recording(end, "in"))), (digest(data),) * 2)
                 relay.close()

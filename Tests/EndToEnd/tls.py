@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import tempfile
 
-from peers import DEADLINE, EndToEnd, ScriptedServer
+from peers import DEADLINE, EndToEnd, ScriptedServer, Task
 from relay import wait_until
 
 NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
@@ -353,6 +353,18 @@ class TLSTests(EndToEnd):
     """A relay between a client and a server, each with TLS or without."""
 
     certificates = CERTIFICATES
+
+    def echoed(self, client, data):
+        """What comes back of a server that echoes, to a client that ends its stream behind it."""
+        if isinstance(client, Sealed):
+            received = client.duplex(data, len(data))
+        else:
+            sender = Task(client.write, data)
+            received = client.read_exactly(len(data))
+            sender.result()
+        client.close_notify()
+        self.assertEqual(client.read_to_end(), (b"", "clean"))
+        return received
 
     def start(self, connect_to, *options, **keywords):
         # Hundreds of sessions, each of which is waited for in the index.
