@@ -108,4 +108,3 @@ extension SystemRing where Self: ~Copyable {
     return descriptor >= 0 ? descriptor : nil
   }
 }
-

@@ -12,7 +12,7 @@ struct UnverifiedCertificate: Equatable {
   let names: [String]
   /// The name or address that was connected to.
   let expectedName: String
-  /// OpenSSL's fixed words.
+  /// OpenSSL's fixed words, and what helps.
   let reason: String
 
   var text: String {
@@ -31,12 +31,26 @@ struct UnverifiedCertificate: Equatable {
     subject = certificate.flatMap { X509_get_subject_name($0) }.map(Self.text(of:)) ?? ""
     names = certificate.map(Self.names(of:)) ?? []
     expectedName = Self.expectedName(ssl)
-    var words = String(cString: X509_verify_cert_error_string(Int(X509_STORE_CTX_get_error(store))))
+    let error = X509_STORE_CTX_get_error(store)
+    var words = String(cString: X509_verify_cert_error_string(Int(error)))
     let depth = X509_STORE_CTX_get_error_depth(store)
     if depth > 0, let issuer = X509_STORE_CTX_get_current_cert(store).flatMap({ X509_get_subject_name($0) }) {
       words += " (its issuer '\(Self.text(of: issuer))')"
     }
-    reason = words
+    reason = words + Self.remedy(error)
+  }
+
+  /// - Parameter error: an X509_V_ERR_ number.
+  private static func remedy(_ error: Int32) -> String {
+    switch error {
+    case X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH:
+      "; say what name it is for with --connect-name"
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
+      X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+      X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+      "; name a file of what signed it with --connect-ca"
+    default: ""
+    }
   }
 
   private static func text(of name: OpaquePointer) -> String {
