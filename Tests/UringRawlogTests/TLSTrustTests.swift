@@ -55,7 +55,7 @@ import Testing
     #expect(found.names == ["other.example", "*.wild.example"] && found.reason == "hostname mismatch")
     #expect(
       found.text == "the server's certificate of 'CN=other.example', for 'other.example', '*.wild.example', expected "
-        + "'mail.example.org', is not trusted: hostname mismatch")
+        + "'mail.example.org', is not trusted: hostname mismatch; say what name it is for with --connect-name")
     // A certificate for a name is not one for an address, and the reverse.
     let address = try unverified("ec", certificates.trust("127.0.0.1"))
     #expect(address.expectedName == "127.0.0.1" && address.reason == "IP address mismatch")
@@ -79,6 +79,7 @@ import Testing
   @Test func selfSigned() throws {
     let found = try unverified("self", certificates.trust())
     #expect(found.reason == "self-signed certificate" && found.subject == "CN=mail.example.org")
+    #expect(found.text.hasSuffix("; name a file of what signed it with --connect-ca"))
     #expect(try refusal("self", certificates.trust(authority: certificates.path("self.pem"))) == nil)
     #expect(
       try unverified("self", certificates.trust("other", authority: certificates.path("self.pem"))).reason

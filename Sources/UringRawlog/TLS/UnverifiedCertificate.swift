@@ -12,13 +12,15 @@ struct UnverifiedCertificate: Equatable {
   let names: [String]
   /// The name or address that was connected to.
   let expectedName: String
-  /// OpenSSL's fixed words, and what helps.
+  /// OpenSSL's fixed words.
   let reason: String
+  /// The option that helps; empty when it is not for us to help.
+  let remedy: String
 
   var text: String {
     let owner = subject.isEmpty ? "without a subject" : "of '\(subject)'"
     let others = names.isEmpty ? "" : ", for \(names.map { "'\($0)'" }.joined(separator: ", "))"
-    return "the server's certificate \(owner)\(others), expected '\(expectedName)', is not trusted: \(reason)"
+    return "the server's certificate \(owner)\(others), expected '\(expectedName)', is not trusted: \(reason)\(remedy)"
   }
 
   /// Reads what a failed verification left; to be called from the verification's callback.
@@ -37,7 +39,8 @@ struct UnverifiedCertificate: Equatable {
     if depth > 0, let issuer = X509_STORE_CTX_get_current_cert(store).flatMap({ X509_get_subject_name($0) }) {
       words += " (its issuer '\(Self.text(of: issuer))')"
     }
-    reason = words + Self.remedy(error)
+    reason = words
+    remedy = Self.remedy(error)
   }
 
   /// - Parameter error: an X509_V_ERR_ number.
