@@ -35,14 +35,13 @@ unit-test:
 	SIMULATION_SEEDS=10000 $(UNIT_TEST)
 
 end-to-end-test: build
-	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) RAWLOG=$(abspath $(RAWLOG)) \
-	  $(PYTHON) -m unittest discover -p 'test_*.py' -v
+	URING_RAWLOG=$(abspath $(RELEASE)) RAWLOG=$(abspath $(RAWLOG)) $(PYTHON) scripts/run-end-to-end
 
 # All end-to-end tests with the relay on epoll instead of io_uring; `make test` runs a choice of them so.
 test-epoll: build
 	scripts/install-dependencies test
-	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) RAWLOG=$(abspath $(RAWLOG)) URING_RAWLOG_ENGINE=epoll \
-	  $(PYTHON) -m unittest discover -p 'test_*.py' -v
+	URING_RAWLOG=$(abspath $(RELEASE)) RAWLOG=$(abspath $(RAWLOG)) URING_RAWLOG_ENGINE=epoll \
+	  $(PYTHON) scripts/run-end-to-end
 
 # What the relay's work costs in instructions, beside the budgets. `make test` compares them too.
 instructions: build
