@@ -25,11 +25,6 @@ let dropInSettings: [SwiftSetting] =
       .when(configuration: .release)),
   ]
 
-// What links with the drop-in gets these too, and the libraries for tests are shared ones.
-let dropInLinkerSettings: [LinkerSetting] =
-  hasWholeRuntime
-  ? [] : [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
-
 let package = Package(
   name: "uring-rawlog",
   products: [
@@ -84,7 +79,9 @@ let package = Package(
       dependencies: ["CLibUring"],
       path: "Sources/Postlogin",
       swiftSettings: swiftSettings + dropInSettings,
-      linkerSettings: dropInLinkerSettings
+      // What is linked into it is linked into its tests too, and these are not static.
+      linkerSettings: hasWholeRuntime
+        ? [] : [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
     ),
     .testTarget(
       name: "PostloginTests",

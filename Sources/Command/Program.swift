@@ -19,7 +19,7 @@ struct Program: ParsableCommand {
     subcommands: [
       RelayCommand.self, CheckCommand.self, ShowCommand.self, VerifyCommand.self, ExportCommand.self,
       ReplayCommand.self, ScrubCommand.self, BenchCommand.self, RehearseCommand.self, SampleCapturesCommand.self,
-      CompressCommand.self,
+      CompressCommand.self, ProbeSandboxCommand.self,
     ],
     defaultSubcommand: RelayCommand.self)
 
@@ -58,7 +58,7 @@ struct Program: ParsableCommand {
   }
 
   static func end(_ status: Int32, _ message: String) -> Never {
-    let line = Array("uring-rawlog: \(message.escapedForMessage)\n".utf8)
+    let line = Array("\(LinePriority.error.prefix)uring-rawlog: \(message.escapedForMessage)\n".utf8)
     _ = write(STDERR_FILENO, line, line.count)
     Glibc.exit(status)
   }

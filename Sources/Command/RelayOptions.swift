@@ -7,7 +7,10 @@ struct RelayOptions: ParsableArguments {
   @Option(
     name: .long,
     help: ArgumentHelp(
-      "Where clients come in: host:port, [v6]:port, :port, unix:/path or fd:N. May be given more than once.",
+      """
+      Where clients come in: host:port, [v6]:port, :port, unix:/path, fd:N, or systemd or systemd:NAME for sockets that \
+      systemd passed on. May be given more than once.
+      """,
       valueName: "address"))
   var listen: [String] = []
 
@@ -262,6 +265,22 @@ struct RelayOptions: ParsableArguments {
 
   @Option(
     name: .long,
+    help: ArgumentHelp(
+      """
+      Sessions of one client at once, an IPv4 address or an IPv6 /64; connections beyond are closed at once. (default: no \
+      limit)
+      """, valueName: "number"))
+  var maxSessionsPerIp: String?
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      "Sessions that one client may begin, as 10/s or 100/m: so many at once, then at that rate. (default: no limit)",
+      valueName: "number/s"))
+  var maxRatePerIp: String?
+
+  @Option(
+    name: .long,
     help: ArgumentHelp("End a session in which nothing moves for this long; 0 for never.", valueName: "duration"))
   var idleTimeout = "35m"
 
@@ -276,6 +295,15 @@ struct RelayOptions: ParsableArguments {
     name: .long,
     help: ArgumentHelp("After SIGTERM or SIGINT: how long sessions may go on.", valueName: "duration"))
   var drain = "30s"
+
+  @Option(
+    name: .long,
+    help: ArgumentHelp(
+      """
+      After the start give up all that is not needed: capabilities, system calls, files but for recordings, certificates \
+      and what resolving needs, and core files. 'off' is for finding a fault.
+      """, valueName: "auto|off"))
+  var sandbox = "auto"
 
   @Option(name: .long, help: ArgumentHelp("Become this user after binding. Needs root.", valueName: "name"))
   var user: String?
@@ -301,6 +329,13 @@ struct RelayOptions: ParsableArguments {
       if case .host(_, port: 0) = address.target { continue }
       throw Self.wrong("--listen: '\(address.text)' is given twice; leave one out")
     }
+    guard
+      !addresses.contains(where: { $0.target == .systemd(name: nil) })
+        || !addresses.contains(where: { $0.text.hasPrefix("systemd:") })
+    else {
+      throw Self.wrong(
+        "--listen: 'systemd' takes every socket that systemd passed, also those of a name; leave one out")
+    }
     var configuration = RelayConfiguration(
       listen: addresses,
       connect: try Self.read("--connect") { () throws(ValueError) in try Address(connecting: connect) },
@@ -308,6 +343,11 @@ struct RelayOptions: ParsableArguments {
     try readRecording(into: &configuration)
     try readLimits(into: &configuration)
     try readTLS(into: &configuration)
+    switch sandbox {
+    case "auto": configuration.isSandboxed = true
+    case "off": configuration.isSandboxed = false
+    default: throw Self.wrong("--sandbox: '\(sandbox.escapedForMessage)' is not 'auto' or 'off'")
+    }
     configuration.user = user
     configuration.group = group
     return configuration
@@ -468,6 +508,15 @@ struct RelayOptions: ParsableArguments {
   private func readLimits(into configuration: inout RelayConfiguration) throws(StartError) {
     configuration.maxSessions = try Self.read("--max-sessions") { () throws(ValueError) in
       try Values.number(maxSessions, from: 1, to: RelayConfiguration.maxSessionsMaximum)
+    }
+    if let maxSessionsPerIp {
+      configuration.maxSessionsPerClient = try Self.read("--max-sessions-per-ip") { () throws(ValueError) in
+        try Values.number(maxSessionsPerIp, from: 1, to: RelayConfiguration.maxSessionsMaximum)
+      }
+    }
+    if let maxRatePerIp {
+      let rate = try Self.read("--max-rate-per-ip") { () throws(ValueError) in try Values.rate(maxRatePerIp) }
+      configuration.limitRate(count: rate.count, nanoseconds: rate.nanoseconds)
     }
     configuration.idleNanoseconds = try Self.read("--idle-timeout") { () throws(ValueError) in
       try Values.duration(idleTimeout)

@@ -83,6 +83,7 @@ public enum Check {
     }
     if configuration.collector != nil { lines.append(collectorLine(configuration)) }
     if configuration.hasTLS { lines.append(tlsLine(configuration)) }
+    lines.append(sandboxLine(configuration))
     if let connect {
       do throws(ValueError) {
         let count = try AddressResolver.addresses(connecting: connect).count
@@ -92,6 +93,22 @@ public enum Check {
       }
     }
     return lines
+  }
+
+  /// What the relay would give up here. It is tried in a thread that ends then.
+  private static func sandboxLine(_ configuration: RelayConfiguration) -> Line {
+    guard configuration.isSandboxed else {
+      return Line(isGood: true, text: "sandbox: off; whoever takes the relay over can do what its user can")
+    }
+    let hasRingRestrictions = (try? KernelRing.make())?.isRestricted ?? false
+    let sandbox = Sandbox(configuration, listeners: [], targets: [])
+    do throws(StartError) {
+      let inForce = try sandbox.tried(hasRingRestrictions: hasRingRestrictions)
+      let missing = inForce.missing.isEmpty ? "" : "; this system lacks \(inForce.missing.joined(separator: ", "))"
+      return Line(isGood: true, text: "sandbox: \(inForce.parts.joined(separator: ", ")), no core files\(missing)")
+    } catch {
+      return Line(isGood: false, text: "sandbox: \(error.message)")
+    }
   }
 
   /// Whether certificates and keys can be read and used.

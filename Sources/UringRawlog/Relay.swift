@@ -14,6 +14,8 @@ public enum Relay {
     signal(SIGPIPE, SIG_IGN)
     signal(SIGXFSZ, SIG_IGN)
     let descriptors = DescriptorLimit.raise()
+    let passed = PassedSockets.take()
+    let supervisor = Supervisor.find()
 
     let identity = try Identity(user: configuration.user, group: configuration.group)
     let targets: [SocketAddress]
@@ -42,12 +44,12 @@ public enum Relay {
     }
     let leftAside = try featuresLeftAside()
     do throws(Errno) {
-      ring = try KernelRing.make(without: leftAside)
+      ring = try KernelRing.make(without: leftAside, restricted: configuration.isSandboxed)
     } catch {
       throw StartError(.unavailable, RingAvailability.explain(error))
     }
 
-    let listeners = try open(configuration.listen)
+    let listeners = try open(configuration.listen, passed)
     var isRunning = false
     defer { if !isRunning { close(listeners) } }
     try checkForLoops(listeners, targets, collectors, configuration)
@@ -55,10 +57,11 @@ public enum Relay {
     let fitting = descriptors.sessions(files: configuration.filesPerSession, pipes: pipes)
     guard fitting > 0 else { throw descriptors.tooLow }
     try identity.drop()
-    // The kernel allows them again when the user changes.
-    if configuration.hasTLS { try Secrecy.forbidDumps() }
-    if let unreadable = TLSFilesRead.firstUnreadable(configuration) {
-      report.say("\(unreadable.message) to have it read again on SIGHUP; until then only a restart does")
+    // The kernel allows them again when the user changes. Mail is secret, also where no key is in memory.
+    if configuration.hasTLS || configuration.isSandboxed { try Secrecy.forbidDumps() }
+    for name in passed.unused(configuration.listen) {
+      report.say(
+        "systemd passed the socket '\(name)', and no --listen names it: whoever connects there waits for nothing")
     }
     // What is created from here on is 0600, whatever the umask was; a unix socket has followed it.
     umask(0o077)
@@ -106,25 +109,68 @@ public enum Relay {
       captureEnded: { sweeper?.hurry() }, swept: { sweeper?.take() ?? [] },
       endSweeping: { sweeper?.end() ?? false },
       endIndexDay: { RecordingDirectory.endIndexDay(configuration, $0.date) },
-      front: tls.front, back: tls.back,
+      front: tls.front, back: tls.back, supervisor: supervisor,
       reopenIndex: { () throws(StartError) in
         let opened = try RecordingDirectory.openIndex(configuration)
         return (opened.descriptor, opened.endsTorn)
       }, resolve: { resolution.begin() }, resolved: { resolution.take() },
-      reloadTLS: { if hasTLS { reloading.begin() } }, reloadedTLS: { reloading.take() })
+      reloadTLS: { if hasTLS { reloading.begin() } }, reloadedTLS: { reloading.take() },
+      isRenewing: { resolution.isRunning || reloading.isRunning })
+    // What executes programs is started before that is forbidden; it has no privilege either.
+    if configuration.isSandboxed { try Sandbox.dropPrivileges() }
+    if configuration.compresses { try begin(sweeper) }
+    if configuration.isSandboxed {
+      try enterSandbox(
+        Sandbox(configuration, listeners: listeners, targets: targets + collectors), configuration,
+        hasRingRestrictions: ring.isRestricted, &report)
+    }
+    if !configuration.compresses { try begin(sweeper) }
+    if let unreadable = TLSFilesRead.firstUnreadable(configuration) {
+      report.say("\(unreadable.message) to have it read again on SIGHUP; until then only a restart does")
+    }
     do throws(Errno) {
       var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
       if !configuration.redacts {
         report.say(
           "recordings hold what is sent, passwords included, in clear; keep '\(configuration.directory.text)' private")
       }
-      for listener in listeners { report.say("listening on \(listener.bound)") }
+      for listener in listeners { report.say("listening on \(listener.bound)", .info) }
       isRunning = true
       try loop.run()
     } catch {
       for listener in listeners { listener.removePath() }
       throw StartError(.osError, "the ring failed: \(error.text); please report this with the kernel's version")
     }
+  }
+
+  /// Gives up what is not needed from here on. Root without its capabilities is a user like others.
+  private static func enterSandbox(
+    _ sandbox: Sandbox, _ configuration: RelayConfiguration, hasRingRestrictions: Bool, _ report: inout Report
+  ) throws(StartError) {
+    let inForce = try sandbox.enter(hasRingRestrictions: hasRingRestrictions)
+    for missing in inForce.missing {
+      report.say("the sandbox goes without what this system does not have: \(missing)")
+    }
+    do throws(StartError) {
+      try RecordingDirectory.check(
+        directory: configuration.collector == nil ? configuration.directory : nil,
+        indexDirectory: configuration.indexDirectory)
+    } catch {
+      throw StartError(
+        error.status, "\(error.message), or name its owner with --user: root has no privilege here once it has started")
+    }
+  }
+
+  private static func begin(_ sweeper: Sweeper?) throws(StartError) {
+    do throws(Errno) {
+      try sweeper?.begin()
+    } catch {
+      throw cannotSweep(error)
+    }
+  }
+
+  private static func cannotSweep(_ error: Errno) -> StartError {
+    StartError(.osError, "cannot begin to delete recordings: \(error.text); raise the limits of this user")
   }
 
   /// What deletes and compresses recordings; nil where nothing does.
@@ -138,10 +184,9 @@ public enum Relay {
       let sweeper = try Sweeper(
         root: configuration.directory.fixedPart, retention: retention,
         compression: configuration.compresses ? Sweeper.Compression(program: "/proc/self/exe") : nil, wake: wake)
-      try sweeper.begin()
       return sweeper
     } catch {
-      throw StartError(.osError, "cannot begin to delete recordings: \(error.text); raise the limits of this user")
+      throw cannotSweep(error)
     }
   }
 
@@ -156,11 +201,11 @@ public enum Relay {
     }
   }
 
-  private static func open(_ addresses: [Address]) throws(StartError) -> [Listener] {
+  private static func open(_ addresses: [Address], _ passed: PassedSockets) throws(StartError) -> [Listener] {
     var listeners: [Listener] = []
     for address in addresses {
       do throws(StartError) {
-        listeners += try Listener.open(address)
+        listeners += try Listener.open(address, passed: passed)
       } catch {
         close(listeners)
         throw error

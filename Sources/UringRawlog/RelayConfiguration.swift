@@ -104,6 +104,10 @@ public struct RelayConfiguration: Sendable {
   public var logWaitNanoseconds: UInt64 = 2_000_000_000
   public var logError: LogError = .continue
   public var maxSessions = 65536
+  /// Sessions that one client may have at once; 0 without limit.
+  public var maxSessionsPerClient = 0
+  /// Sessions that one client may begin, and in what time; nil without limit.
+  var maxRatePerClient: ClientLimits.Rate?
   public var idleNanoseconds: UInt64 = 35 * 60 * 1_000_000_000
   public var connectNanoseconds: UInt64 = 10_000_000_000
   public var drainNanoseconds: UInt64 = 30_000_000_000
@@ -119,6 +123,8 @@ public struct RelayConfiguration: Sendable {
   public var keepFreePercent = 0
   /// Captures are compressed when they were ended.
   public var compresses = false
+  /// Gives up what is not needed after the start (`Sandbox`).
+  public var isSandboxed = true
   public var user: String?
   public var group: String?
 

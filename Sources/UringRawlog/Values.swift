@@ -72,6 +72,20 @@ public enum Values {
     return number
   }
 
+  /// How often something may happen: `N/s` or `N/m`.
+  ///
+  /// - Throws: `ValueError` naming the value and the forms that there are.
+  public static func rate(_ text: String) throws(ValueError) -> (count: Int, nanoseconds: UInt64) {
+    let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+    guard parts.count == 2, let unit: UInt64 = ["s": 1_000_000_000, "m": 60_000_000_000][parts[1]],
+      isDigits(parts[0]), let count = Int(parts[0]), (1...1_000_000).contains(count)
+    else {
+      throw ValueError(
+        "'\(text.escapedForMessage)' is not a rate; write a number from 1 to 1000000 with /s or /m, such as 10/s")
+    }
+    return (count, unit)
+  }
+
   private static func isDigits(_ text: some StringProtocol) -> Bool {
     !text.isEmpty && text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
   }
@@ -85,6 +99,11 @@ public enum Values {
 }
 
 extension RelayConfiguration {
+  /// So many sessions a client may begin in so much time.
+  public mutating func limitRate(count: Int, nanoseconds: UInt64) {
+    maxRatePerClient = ClientLimits.Rate(count: count, perNanoseconds: nanoseconds)
+  }
+
   /// The least `--log-memory`, in bytes.
   public static var logMemoryMinimum: Int { Limits.logMemoryMinimum }
   /// The least `--rotate-size`, in bytes, but for 0.

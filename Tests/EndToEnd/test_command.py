@@ -21,7 +21,7 @@ OPTIONS = ("--listen", "--connect", "--dir", "--timestamps", "--boundaries", "--
            "--connect-timeout", "--max-recording", "--drain", "--user", "--group", "--index", "--relay", "--layout",
            "--protocol", "--pre-login", "--secrets", "--leg", "--proxy-from", "--send-proxy", "--handshake-timeout",
            "--tls", "--tls-cert", "--tls-key", "--tls-key-password-file", "--tls-min-version", "--connect-tls",
-           "--connect-ca", "--connect-name", "--connect-insecure")
+           "--sandbox", "--max-sessions-per-ip", "--max-rate-per-ip", "--connect-ca", "--connect-name", "--connect-insecure")
 SHORT_OPTIONS = ("-t", "-b", "-I", "-f")
 SYSEXITS = (64, 65, 66, 69, 71, 73, 74, 77, 78)
 ROOT = os.geteuid() == 0
@@ -259,6 +259,10 @@ class Usage(Command):
         for value in ("-1", "many", "1K5", "1.5", "99999999999999999999", ""):
             with self.subTest(value=value):
                 self.usage(self.arguments(more=[f"--max-sessions={value}"]), value)
+                self.usage(self.arguments(more=[f"--max-sessions-per-ip={value}"]), value)
+        for value in ("", "10", "0/s", "1/h", "many/s"):
+            with self.subTest(value=value):
+                self.usage(self.arguments(more=[f"--max-rate-per-ip={value}"]), value)
 
     def test_choices(self):
         for option, values in (("--filter", ("both", "IN", "", "in,out")), ("--log-full", ("maybe", "")),

@@ -884,8 +884,8 @@ class Secrets(TLSTests):
         os.chmod(CERTIFICATES.key("chain"), 0o644)
         for secured in (False, True):
             relay = self.start(self.server(tls=False), *(CERTIFICATES.pair("chain") if secured else ()),
-                               directory=recordings, preexec_fn=lambda: os.setuid(nobody.pw_uid))
-            # The kernel gives the files of a process that may not be dumped to root (proc(5)).
+                               "--sandbox", "off", directory=recordings, preexec_fn=lambda: os.setuid(nobody.pw_uid))
+            # The sandbox forbids them too, whatever is in memory. The kernel gives the files of a process that may not be dumped to root (proc(5)).
             owner = os.stat(f"/proc/{relay.pid}/environ").st_uid
             self.assertEqual(owner, 0 if secured else nobody.pw_uid)
 

@@ -54,7 +54,7 @@ import Testing
   @Test(arguments: ["fd:3", "fd:", "fd:x"])
   func descriptorsAreForListeningOnly(text: String) {
     let error = #expect(throws: ValueError.self) { try Address(connecting: text) }
-    #expect(error?.description == "'\(text)': a descriptor can only be listened on")
+    #expect(error?.description == "'\(text)': a socket that is passed on can only be listened on")
   }
 
   @Test(arguments: [
@@ -70,7 +70,8 @@ import Testing
   ])
   func formsThatThereAreNot(text: String) {
     let listening = #expect(throws: ValueError.self) { try Address(listening: text) }
-    #expect(listening?.description.hasSuffix(" is not host:port, [v6]:port, :port, unix:/path or fd:N") == true)
+    #expect(
+      listening?.description.hasSuffix(" is not host:port, [v6]:port, :port, unix:/path, fd:N or systemd") == true)
     let connecting = #expect(throws: ValueError.self) { try Address(connecting: text) }
     #expect(connecting?.description.hasSuffix(" is not host:port, [v6]:port, :port or unix:/path") == true)
   }

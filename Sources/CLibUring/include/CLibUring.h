@@ -170,4 +170,41 @@ int uring_close_range(unsigned first, unsigned last);
 /// setresgid(2): 0, or -1 and errno.
 int uring_set_groups(gid_t real, gid_t effective, gid_t saved);
 
+// The sandbox, sandbox.c. Each is 0, or a negative errno, where nothing else is said.
+
+// Rights on what is below a path (landlock(7), LANDLOCK_ACCESS_FS_*), and those on TCP ports.
+static const uint64_t uring_may_write = 1ULL << 1;
+static const uint64_t uring_may_read = 1ULL << 2;
+static const uint64_t uring_may_list = 1ULL << 3;
+static const uint64_t uring_may_remove = 1ULL << 5;
+static const uint64_t uring_may_make = 1ULL << 8;
+// From ABI 3 on; before it, truncating cannot be forbidden.
+static const uint64_t uring_may_truncate = 1ULL << 14;
+
+/// No program that is run from now on has more rights than we have (prctl(2), PR_SET_NO_NEW_PRIVS).
+int uring_forbid_privileges(void);
+/// Gives up every capability of the thread.
+int uring_drop_capabilities(void);
+/// The version of the kernel's Landlock; 0 without.
+int uring_landlock_abi(void);
+/// A set of rules that allows nothing yet, to be closed by the caller.
+int uring_landlock_create(int abi);
+/// Allows what is below a path, or a file itself; rights that this version of Landlock does not know, or that are of
+/// directories only where it is a file, are left out.
+int uring_landlock_allow(int ruleset, int abi, const char *path, uint64_t access);
+int uring_landlock_allow_connecting(int ruleset, uint16_t port);
+int uring_landlock_enforce(int ruleset);
+/// Leaves the thread the system calls that the relay makes. After `uring_forbid_privileges`.
+int uring_install_filter(void);
+/// Leaves a ring that is not enabled yet these operations, and these flags of a submission.
+int uring_restrict(int ring, const uint8_t *operations, unsigned count, uint8_t flags);
+
+// What an attacker would do, for the proof that it cannot be done.
+int uring_try_ptrace(void);
+int uring_try_fork(void);
+int uring_try_new_ring(void);
+int uring_try_executable_memory(void);
+/// Submits an operation that has nothing but a descriptor, and waits for its result.
+int uring_try_operation(struct io_uring *ring, uint8_t operation, int descriptor);
+
 #endif

@@ -73,6 +73,11 @@ enum Limits {
 
   /// The most that `--max-sessions` takes: the token has 24 bits for the slot.
   static let sessionsMaximum = 1 << 20
+  /// Clients of which `--max-rate-per-ip` remembers when they came, some 3 MiB; how often those are forgotten that may
+  /// begin as many sessions as anybody; and the time between two lines about refused clients.
+  static let ratedClients = 65536
+  static let ratedClientsSweepNanoseconds: UInt64 = 1_000_000_000
+  static let refusalsNanoseconds: UInt64 = 1_000_000_000
   /// Connections that wait to be accepted (listen(2)); the kernel caps it at net.core.somaxconn. A multishot accept takes
   /// all of them in one turn, so it is used only while there is room for that many from each listener.
   static let backlog = 4096

@@ -32,7 +32,8 @@ extension RelayLoop where R: ~Copyable {
             + "fs.file-max)")
       }
     default:
-      report.say("listening on \(environment.listeners[listener].bound) ended: \(error.text); start the program again")
+      report.say(
+        "listening on \(environment.listeners[listener].bound) ended: \(error.text); start the program again", .error)
       closeListener(listener)
     }
   }
@@ -94,20 +95,27 @@ extension RelayLoop where R: ~Copyable {
   }
 
   private mutating func startSession(_ socket: Int32, listener: Int) {
+    // A client that reset before its accept was handled has no address any more.
+    let client = ring.peerAddress(of: socket) ?? .unspecified
+    let policy = proxyPolicy(client)
+    guard policy == .required || !isTooMany(client) else {
+      ring.close(socket, token: Token(.close))
+      mustArmAccepts = true
+      return
+    }
     // There is room: a slot is free.
     let slot = sessions.add()!
     activeSessions += 1
     isDescriptorShortageSaid = false
     let now = clock.now
     lastNumber += 1
-    // A client that reset before its accept was handled has no address any more.
-    let client = ring.peerAddress(of: socket) ?? .unspecified
     if client.family == .unix, let name = ring.peerPath(of: socket) { unixClients[slot] = jsonString("unix:" + name) }
     sessions[slot].phase = .connecting
     sessions[slot].clientSocket = socket
     sessions[slot].listener = UInt16(truncatingIfNeeded: listener)
     sessions[slot].client = client
     sessions[slot].isClientUnix = client.family == .unix
+    sessions[slot].isLimited = policy != .required && clientLimits.isLimited
     sessions[slot].number = lastNumber
     sessions[slot].nameTime = clock.localName()
     sessions[slot].acceptedMicroseconds = now.epochMicroseconds
@@ -116,7 +124,7 @@ extension RelayLoop where R: ~Copyable {
     if directoryHasVariables { sessions[slot].localPort = ring.localPort(of: socket) ?? 0 }
     // Its record may be written before the first address is tried.
     if let first = environment.targets.first { sessions[slot].server = first.peer }
-    if let policy = proxyPolicy(client) { awaitProxyHeader(slot, policy) }
+    if let policy { awaitProxyHeader(slot, policy) }
     if sessions[slot].phase == .connecting { meetClient(slot) }
     touch(slot)
   }

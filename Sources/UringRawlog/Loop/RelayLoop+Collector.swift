@@ -92,7 +92,7 @@ extension RelayLoop where R: ~Copyable {
     collector.failedTargets = 0
     if collector.isFailureSaid {
       collector.isFailureSaid = false
-      report.say("'\(configuration.directory.text)' is reached again")
+      report.say("'\(configuration.directory.text)' is reached again", .info)
     }
     if isCalledBack {
       closeFile(file)

@@ -46,6 +46,7 @@ extension RelayLoop where R: ~Copyable {
     if sessions[slot].reason == .none { sessions[slot].reason = reason }
     sessions[slot].phase = .terminating
     activeSessions -= 1
+    if sessions[slot].isLimited { clientLimits.end(sessions[slot].client) }
     mustArmAccepts = true
     if sessions[slot].socketOperations > 0 {
       cancelAll(slot, on: sessions[slot].clientSocket)

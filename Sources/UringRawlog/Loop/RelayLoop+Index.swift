@@ -84,7 +84,8 @@ extension RelayLoop where R: ~Copyable {
       if isIndexFailureSaid || lost > 0 {
         isIndexFailureSaid = false
         indexLostSaid = index.lostLines
-        report.say("'\(environment.indexPath)' is written again\(lost > 0 ? "; \(lost) lines of it are lost" : "")")
+        report.say(
+          "'\(environment.indexPath)' is written again\(lost > 0 ? "; \(lost) lines of it are lost" : "")", .info)
       }
       return
     }

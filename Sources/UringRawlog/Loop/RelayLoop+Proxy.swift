@@ -43,6 +43,7 @@ extension RelayLoop where R: ~Copyable {
     case .accept(let header, let taken):
       noteProxyHeader(slot, header, parser.bytes(of: header, in: bytes, memory: memory))
       endProxied(slot)
+      guard !header.namesClient || admitProxied(slot) else { break }
       meetClient(slot)
       if taken < bytes.count { takeUnproxied(flow, UnsafeRawBufferPointer(rebasing: bytes[taken...])) }
     case .pass:

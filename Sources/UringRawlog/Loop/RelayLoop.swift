@@ -43,6 +43,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     /// Who we are to clients, and whom we trust as the server; nil on a leg without TLS.
     var front: TLSFront?
     var back: TLSBack?
+    /// Whoever wants to hear when the relay serves, and that it lives.
+    var supervisor = Supervisor()
     /// Opens the index again, by its path: the descriptor, and whether the file ends in a torn line.
     var reopenIndex: () throws(StartError) -> (descriptor: Int32, endsTorn: Bool) = { () throws(StartError) in
       throw StartError(.cannotCreate, "the index cannot be opened again")
@@ -55,6 +57,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     var reloadTLS: () -> Void = {}
     /// What was read, or why the files cannot be used.
     var reloadedTLS: () -> Result<TLSFilesRead, ValueError>? = { nil }
+    /// Something is still being resolved or read; `wake` becomes readable when it is not any more.
+    var isRenewing: () -> Bool = { false }
   }
 
   /// What a listener's accept is doing.
@@ -133,6 +137,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// Until when accepting rests for lack of descriptors (monotonic nanoseconds); 0 when it does not.
   var acceptPausedUntil: UInt64 = 0
   var isDescriptorShortageSaid = false
+  var clientLimits: ClientLimits
+  var refusals = ClientRefusals()
   /// Something happened since accepts were last armed that may change which are.
   var mustArmAccepts = true
   /// Sessions that still relay or connect; those that only finish their recording are not among them.
@@ -228,6 +234,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// Sessions that still wait for their disk were given up.
   var isAbandoning = false
   private(set) var isFinished = false
+  /// The supervisor was told that much is read again, and not yet that it is.
+  private var isReloading = false
 
   let batch: UnsafeMutableBufferPointer<Completion>
   let vectors: UnsafeMutableBufferPointer<iovec>
@@ -278,6 +286,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     self.ring = ring
     maySplice = configuration.relay != .copy && environment.maxPipes > 0
     pipes = PipePool(limit: maySplice ? min(environment.maxPipes, Limits.pipes) : 0)
+    clientLimits = ClientLimits(
+      mostSessions: configuration.maxSessionsPerClient, rate: configuration.maxRatePerClient)
     pool = BlockPool(limit: configuration.logMemoryBytes)
     index = SessionIndex(endsTorn: environment.indexEndsTorn)
     report = Report(descriptor: environment.messages)
@@ -356,6 +366,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   mutating func run() throws(Errno) {
     start()
     while !isFinished { try turn() }
+    refusals.sayAt = min(refusals.sayAt, clock.now.nanoseconds)
+    sayRefusals()
     sayUnlistedDeletions()
     if deletedRecordings > 0 { report.say("deleted \(deletedRecordings) recordings, \(deletedBytes) bytes") }
     report.sumUp()
@@ -369,18 +381,21 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if environment.signals >= 0 { ring.read(environment.signals, signalBytes, token: Token(.signal)) }
     if environment.wake >= 0 { ring.read(environment.wake, wakeBytes, token: Token(.wake)) }
     armAccepts()
+    environment.supervisor.ready(at: clock.now.nanoseconds)
   }
 
   /// One turn: submit and wait, take completions, act, decide what comes next.
   mutating func turn() throws(Errno) {
     try ring.submitAndWait(nanoseconds: waitNanoseconds())
     clock.set(ring.now())
+    environment.supervisor.beat(at: clock.now.nanoseconds)
     while true {
       let count = ring.takeCompletions(into: batch)
       for place in 0..<count { handle(batch[place]) }
       if count < batch.count { break }
     }
     workDeadlines()
+    if refusals.sayAt > 0 { sayRefusals() }
     if !resting.isEmpty { endRest() }
     if !handshakes.isEmpty { workHandshakes() }
     advanceTouched()
@@ -511,12 +526,13 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   /// How long the next turn may wait; nil without end.
   private mutating func waitNanoseconds() -> UInt64? {
     let now = clock.now.nanoseconds
-    var next = UInt64.max
+    var next = environment.supervisor.nextBeat
     if let deadline = heap.earliest { next = min(next, deadline) }
     if firstDirty >= 0 { next = min(next, sessions[file: FlowIndex(rawValue: Int(firstDirty))].dirtySince + flushAge) }
     if index.waitingSince > 0 { next = min(next, max(index.waitingSince + flushAge, indexRetryAt)) }
     if acceptPausedUntil > 0, !isDraining { next = min(next, acceptPausedUntil) }
     if !resting.isEmpty { next = min(next, restUntil) }
+    if refusals.sayAt > 0 { next = min(next, refusals.sayAt) }
     if trimAt > 0 { next = min(next, trimAt) }
     if !handshakes.isEmpty { return 0 }
     if !collector.waiting.isEmpty, collector.prober == nil { next = min(next, collector.retryAt) }
@@ -532,6 +548,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   private mutating func signalled(_ completion: Completion) {
     if let number = SignalDescriptor.number(in: signalBytes, count: Int(completion.result)) {
       if number == SIGHUP {
+        environment.supervisor.reloading(at: clock.now.nanoseconds)
+        isReloading = true
         environment.resolve()
         environment.reloadTLS()
         // Whoever moved the index away for rotation tells so with this signal.
@@ -549,7 +567,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     case .success(let targets)?:
       environment.targets = targets
       report.say(
-        "resolved '\(configuration.connect.text)' again: \(targets.count) address\(targets.count == 1 ? "" : "es")")
+        "resolved '\(configuration.connect.text)' again: \(targets.count) address\(targets.count == 1 ? "" : "es")",
+        .info)
     case .failure(let error)?:
       report.say("\(error); still using the addresses found before")
     case nil:
@@ -561,11 +580,15 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       environment.front = read.front
       environment.back = read.back
       ticketKeysUntil = 0
-      report.say("certificates and keys were read again; new connections use them")
+      report.say("certificates and keys were read again; new connections use them", .info)
     case .failure(let error)?:
       report.say("\(error); still using what was read before")
     case nil:
       break
+    }
+    if isReloading, !environment.isRenewing() {
+      isReloading = false
+      environment.supervisor.ready(at: clock.now.nanoseconds)
     }
     ring.read(environment.wake, wakeBytes, token: Token(.wake))
   }
@@ -606,7 +629,9 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       let most = configuration.drainNanoseconds
       report.say(
         "ending: no new sessions, \(activeSessions) going on for at most "
-          + (most % 1_000_000_000 == 0 ? "\(most / 1_000_000_000) s" : "\(most / 1_000_000) ms"))
+          + (most % 1_000_000_000 == 0 ? "\(most / 1_000_000_000) s" : "\(most / 1_000_000) ms"),
+        .info)
+      environment.supervisor.stopping()
       closeListeners()
     } else if now < drainDeadline {
       drainDeadline = now
@@ -643,7 +668,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       report.say(
         isSweeping
           ? "ended before the last deletion was over: the directory does not answer"
-          : "ended before the index was written: \(sessions.count) sessions were waiting for the disk")
+          : "ended before the index was written: \(sessions.count) sessions were waiting for the disk",
+        .error)
       isFinished = true
       return
     }
@@ -671,6 +697,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     for _ in 0..<resting.count {
       guard let flow = flow(resting.removeFirst()) else { continue }
       sessions[flow: flow].isResting = false
+      if !askings.isEmpty { askOn(flow.slot) }
       touch(flow.slot)
     }
   }

@@ -17,8 +17,8 @@ struct Report: ~Copyable {
   }
 
   /// A line that is always written.
-  mutating func say(_ text: String) {
-    if !write(text) { suppressed += 1 }
+  mutating func say(_ text: String, _ priority: LinePriority = .warning) {
+    if !write(text, priority) { suppressed += 1 }
   }
 
   /// A line about one session, of which there may be very many.
@@ -48,12 +48,12 @@ struct Report: ~Copyable {
   }
 
   /// Writes a line if standard error takes it at once.
-  private func write(_ text: String) -> Bool {
+  private func write(_ text: String, _ priority: LinePriority = .warning) -> Bool {
     guard descriptor >= 0 else { return true }
     var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
     guard poll(&ready, 1, 0) == 1, Int32(ready.revents) & POLLOUT != 0 else { return false }
     // A pipe that is ready takes PIPE_BUF (4096) bytes without waiting (pipe(7)).
-    var line = Array("uring-rawlog: \(text.escapedForMessage)".utf8.prefix(4000))
+    var line = Array("\(priority.prefix)uring-rawlog: \(text.escapedForMessage)".utf8.prefix(4000))
     line.append(UInt8(ascii: "\n"))
     return Glibc.write(descriptor, line, line.count) > 0
   }

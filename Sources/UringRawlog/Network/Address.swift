@@ -1,6 +1,7 @@
 import Glibc
 
-/// An address as the user types it: `host:port`, `[v6]:port`, `:port`, `unix:/path`, and for listening `fd:N`.
+/// An address as the user types it: `host:port`, `[v6]:port`, `:port`, `unix:/path`, and for listening `fd:N`, `systemd`
+/// and `systemd:NAME`.
 public struct Address: Sendable, Equatable {
   public enum Target: Sendable, Equatable {
     /// A name or an IP address; nil for `:port`.
@@ -8,6 +9,8 @@ public struct Address: Sendable, Equatable {
     case unix(path: String)
     /// A listening socket that the parent process passed on.
     case descriptor(Int32)
+    /// The listening sockets that systemd passed on, or those of one name (FileDescriptorName=).
+    case systemd(name: String?)
   }
 
   /// The address as given.
@@ -22,8 +25,16 @@ public struct Address: Sendable, Equatable {
         throw ValueError("'\(text.escapedForMessage)' needs the number of a descriptor behind 'fd:', as in fd:3")
       }
       target = .descriptor(descriptor)
+    } else if text == "systemd" {
+      target = .systemd(name: nil)
+    } else if let name = text.dropPrefix("systemd:") {
+      guard PassedSockets.isName(name) else {
+        throw ValueError(
+          "'\(text.escapedForMessage)' needs the socket's FileDescriptorName= behind 'systemd:', as in systemd:imap")
+      }
+      target = .systemd(name: name)
     } else {
-      target = try Self.parse(text, leastPort: 0, forms: "host:port, [v6]:port, :port, unix:/path or fd:N")
+      target = try Self.parse(text, leastPort: 0, forms: "host:port, [v6]:port, :port, unix:/path, fd:N or systemd")
     }
   }
 
@@ -36,7 +47,9 @@ public struct Address: Sendable, Equatable {
   private static func parse(_ text: String, leastPort: UInt16, forms: String) throws(ValueError) -> Target {
     let shown = "'\(text.escapedForMessage)'"
     guard !text.utf8.contains(0) else { throw ValueError("\(shown) holds a NUL byte") }
-    guard text.dropPrefix("fd:") == nil else { throw ValueError("\(shown): a descriptor can only be listened on") }
+    guard text.dropPrefix("fd:") == nil, text != "systemd", text.dropPrefix("systemd:") == nil else {
+      throw ValueError("\(shown): a socket that is passed on can only be listened on")
+    }
     if let path = text.dropPrefix("unix:") {
       guard path.hasPrefix("/") else { throw ValueError("\(shown) needs an absolute path, as in unix:/run/mail.sock") }
       guard SocketAddress(unixPath: path) != nil else {

@@ -9,7 +9,7 @@ enum AddressResolver {
     switch address.target {
     case .unix(let path): [SocketAddress(unixPath: path)!]
     case .host(let name, let port): try look(up: name ?? "localhost", port: port, passive: false)
-    case .descriptor: throw ValueError("fd:N is for --listen only")
+    case .descriptor, .systemd: throw ValueError("fd:N and systemd are for --listen only")
     }
   }
 
@@ -19,7 +19,7 @@ enum AddressResolver {
     case .unix(let path): [SocketAddress(unixPath: path)!]
     case .host(nil, let port): try look(up: "::", port: port, passive: true)
     case .host(let name?, let port): try look(up: name, port: port, passive: true)
-    case .descriptor: []
+    case .descriptor, .systemd: []
     }
   }
 

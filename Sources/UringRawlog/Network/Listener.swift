@@ -29,8 +29,12 @@ struct Listener: Sendable {
   /// Opens every socket that an address names.
   ///
   /// - Throws: `StartError` saying which address, why, and what to do; sockets opened before are closed again.
-  static func open(_ address: Address) throws(StartError) -> [Listener] {
+  static func open(_ address: Address, passed: PassedSockets = .none) throws(StartError) -> [Listener] {
     if case .descriptor(let number) = address.target { return [try adopt(number, given: address.text)] }
+    if case .systemd(let name) = address.target {
+      let sockets = try passed.named(name, given: address.text)
+      return try sockets.map { (socket: Int32) throws(StartError) in try adopt(socket, given: address.text) }
+    }
     let found: [SocketAddress]
     do throws(ValueError) {
       found = try AddressResolver.addresses(listening: address)
@@ -173,7 +177,9 @@ struct Listener: Sendable {
     getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size)
     guard isListening != 0, type == Int32(SOCK_STREAM.rawValue) else {
       throw StartError(
-        .usage, "cannot listen on '\(given)': it is not a listening stream socket; call listen(2) before passing it on")
+        .usage,
+        "cannot listen on '\(given)': it is not a listening stream socket; call listen(2) before passing it on (a socket unit: ListenStream=, Accept=no)"
+      )
     }
     _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     // The ring waits by itself; a non-blocking socket would make it give up instead.

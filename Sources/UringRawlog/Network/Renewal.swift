@@ -51,6 +51,13 @@ final class Renewal<Value: Sendable>: Sendable {
     }
   }
 
+  /// It is under way.
+  var isRunning: Bool {
+    state.withLock { state in
+      if case .running = state { true } else { false }
+    }
+  }
+
   private func work() {
     var isAgain = true
     while isAgain {
@@ -64,6 +71,8 @@ final class Renewal<Value: Sendable>: Sendable {
         return false
       }
     }
+    // Once more, for who waits until nothing is under way.
+    SignalDescriptor.wake(wake)
   }
 
   private func finish(_ outcome: Result<Value, ValueError>) {

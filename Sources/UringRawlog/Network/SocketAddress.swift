@@ -30,6 +30,17 @@ struct SocketAddress: @unchecked Sendable {
     length = socklen_t(pathOffset + bytes.count + 1)
   }
 
+  /// The address of a unix socket in the abstract space (unix(7)), which has no file; at most 107 bytes.
+  init(abstractName name: some StringProtocol) {
+    let bytes = [0] + Array(name.utf8.prefix(107))
+    let pathOffset = MemoryLayout<sockaddr_un>.offset(of: \.sun_path)!
+    storage.ss_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &storage) { memory in
+      UnsafeMutableRawBufferPointer(rebasing: memory[pathOffset...]).copyBytes(from: bytes)
+    }
+    length = socklen_t(pathOffset + bytes.count)
+  }
+
   func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
     withUnsafeBytes(of: storage) { body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), length) }
   }

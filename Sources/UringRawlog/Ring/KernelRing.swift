@@ -29,6 +29,8 @@ struct KernelRing: Ring, ~Copyable {
   private let ring: UnsafeMutablePointer<io_uring>
   private var buffers: BufferRing
   private let features: Features
+  /// It does only what the loop asks for: operations do not pass the filter of system calls.
+  let isRestricted: Bool
   /// Addresses, paths, vectors and message headers of operations that were prepared but not yet submitted.
   private let arena: UnsafeMutableRawPointer
   private var arenaUsed = 0
@@ -36,12 +38,13 @@ struct KernelRing: Ring, ~Copyable {
   /// - Throws: the error of io_uring_setup(2) or io_uring_register(2); `RingAvailability` explains it to the user.
   static func make(
     entries: Int = Limits.submissionEntries, bufferCount: Int = Limits.receiveBuffers,
-    bufferBytes: Int = Limits.receiveBufferBytes, without: Features = []
+    bufferBytes: Int = Limits.receiveBufferBytes, without: Features = [],
+    restricted: Bool = true
   ) throws(Errno) -> KernelRing {
     let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
     let parameters: io_uring_params
     do throws(Errno) {
-      parameters = try setUp(ring, entries: entries)
+      parameters = try setUp(ring, entries: entries, disabled: restricted)
     } catch {
       ring.deallocate()
       throw error
@@ -56,15 +59,43 @@ struct KernelRing: Ring, ~Copyable {
     }
     // A registered ring descriptor spares a look-up at each enter; without it (an old seccomp filter) all works.
     _ = io_uring_register_ring_fd(ring)
+    var isRestricted = false
+    if restricted {
+      isRestricted = restrict(ring)
+      let result = uring_enable(ring.pointee.ring_fd)
+      guard result == 0 else {
+        io_uring_queue_exit(ring)
+        ring.deallocate()
+        throw Errno(-result)
+      }
+    }
     var found: Features = [.multishotReceive, .filesInLoop]
     if parameters.features & uring_feat_recvsend_bundle != 0, KernelVersion.running >= bundlesInOrder {
       found.insert(.bundles)
     }
     if KernelVersion.running >= receiveCapKernel { found.insert(.receiveCap) }
-    return KernelRing(ring: ring, buffers: buffers, features: found.subtracting(without))
+    return KernelRing(ring: ring, buffers: buffers, features: found.subtracting(without), isRestricted: isRestricted)
   }
 
-  private init(ring: UnsafeMutablePointer<io_uring>, buffers: consuming BufferRing, features: Features) {
+  /// What the loop asks of a ring.
+  static let operations: [UInt8] = [
+    uring_op_accept, uring_op_connect, uring_op_recv, uring_op_send, uring_op_sendmsg, uring_op_read, uring_op_write,
+    uring_op_writev, uring_op_openat, uring_op_unlinkat, uring_op_renameat, uring_op_ftruncate, uring_op_close,
+    uring_op_async_cancel, uring_op_poll_add,
+  ]
+
+  /// Leaves a disabled ring these operations, and nothing more to be registered: whether the kernel can do so.
+  private static func restrict(_ ring: UnsafeMutablePointer<io_uring>) -> Bool {
+    guard let probe = io_uring_get_probe_ring(ring) else { return false }
+    defer { io_uring_free_probe(probe) }
+    let known = operations.filter { io_uring_opcode_supported(probe, Int32($0)) != 0 }
+    return uring_restrict(ring.pointee.ring_fd, known, UInt32(known.count), uring_sqe_buffer_select) == 0
+  }
+
+  private init(
+    ring: UnsafeMutablePointer<io_uring>, buffers: consuming BufferRing, features: Features, isRestricted: Bool
+  ) {
+    self.isRestricted = isRestricted
     self.ring = ring
     self.buffers = buffers
     self.features = features
@@ -89,10 +120,14 @@ struct KernelRing: Ring, ~Copyable {
   static let multishotAcceptBroken = KernelVersion(major: 6, minor: 3)..<KernelVersion(major: 6, minor: 9)
 
   /// io_uring_setup(2) with the flags that the loop is built on.
-  private static func setUp(_ ring: UnsafeMutablePointer<io_uring>, entries: Int) throws(Errno) -> io_uring_params {
+  private static func setUp(_ ring: UnsafeMutablePointer<io_uring>, entries: Int, disabled: Bool) throws(Errno)
+    -> io_uring_params
+  {
     var parameters = io_uring_params()
     parameters.cq_entries = UInt32(entries * Limits.completionsPerSubmission)
     parameters.flags = LoopRing.flags | uring_setup_cqsize  // Many multishot operations complete for one submission.
+    // Until it is restricted.
+    if disabled { parameters.flags |= uring_setup_r_disabled }
     let result = io_uring_queue_init_params(UInt32(entries), ring, &parameters)
     guard result == 0 else { throw Errno(-result) }
     return parameters
@@ -298,6 +333,11 @@ struct KernelRing: Ring, ~Copyable {
 
   mutating func takeCompletions(into taken: UnsafeMutableBufferPointer<Completion>) -> Int {
     ring.takeCompletions(into: taken)
+  }
+
+  /// The result of an operation that has nothing but a descriptor, for the proof of the restrictions.
+  func tryOperation(_ operation: UInt8, _ descriptor: Int32) -> Int32 {
+    uring_try_operation(ring, operation, descriptor)
   }
 
   // MARK: Calls beside the ring

@@ -28,10 +28,11 @@ struct Session {
     case logError
     case proxyError
     case tlsError
+    case limit
 
     var name: StaticString {
       switch self {
-      case .none: "limit"
+      case .none, .limit: "limit"
       case .clientEnd: "client-eof"
       case .serverEnd: "server-eof"
       case .clientReset: "client-reset"
@@ -133,6 +134,8 @@ struct Session {
   var proxying: Proxying = .none
   var sealing: Sealing = .none
   var via: Via = .itself
+  /// It counts for the limits of its client.
+  var isLimited = false
   /// A dialogue listens to what is said.
   var isObserved = false
   /// `--pre-login`: somebody has logged in.

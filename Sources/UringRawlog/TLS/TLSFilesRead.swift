@@ -36,7 +36,7 @@ extension Address {
   public var serverName: ServerName? {
     switch target {
     case .host(let host, port: _): try? ServerName(host ?? "localhost")
-    case .unix, .descriptor: nil
+    case .unix, .descriptor, .systemd: nil
     }
   }
 }
