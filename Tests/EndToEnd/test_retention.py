@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import pwd
 import signal
 import tempfile
 import time
@@ -130,7 +131,9 @@ class Retention(EndToEnd):
                 os.link(os.path.join(home.directory, name), os.path.join(home.directory, other))
             self.directory = home.directory
             gone = self.make("20200101-000000.1.2.in", age=DAY)
-            relay = self.start_kept("--keep-size", "1")
+            os.chown(gone, *rawlog.unprivileged())
+            user = pwd.getpwuid(rawlog.unprivileged()[0]).pw_name
+            relay = self.start_kept("--keep-size", "1", *(("--user", user) if os.geteuid() == 0 else ()))
             wait_until(lambda: not os.path.exists(gone), what="the deletion")
             self.assertEqual(sorted([*live, *renamed]), names(home.directory))
             # It is not locked any more when the session is over.

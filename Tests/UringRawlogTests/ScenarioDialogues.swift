@@ -96,7 +96,13 @@ struct ScenarioDialogues {
 
   /// A recording that failed ends anywhere, also within a mark.
   func isBeginning(_ client: Int, _ recorded: [UInt8], upTo end: Int, without gaps: [Range<Int>]) -> Bool {
-    guard let whole = scripts[client]!.recording(upTo: end, without: gaps) else { return false }
+    let script = scripts[client]!
+    var whole = script.recording(upTo: end, without: gaps)
+    if whole == nil, let last = gaps.last {
+      // It failed while it was losing a credential, whose rest would have been lost too: nothing is behind that.
+      whole = script.recording(upTo: last.lowerBound, without: gaps.dropLast())
+    }
+    guard let whole else { return false }
     if whole.starts(with: recorded) { return true }
     // What was held back at its end became a mark.
     let same = zip(whole, recorded).prefix { $0 == $1 }.count

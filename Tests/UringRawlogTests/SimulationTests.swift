@@ -8,6 +8,13 @@ import Testing
 @Suite struct SimulationTests {
   private static func number(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }
 
+  /// Seeds that failed once. 4854: a recording failed while it was losing a credential.
+  @Test(arguments: [4854]) func seedsThatFailedOnce(_ seed: UInt64) {
+    var scenario = Scenario(seed: seed)
+    scenario.run()
+    #expect(scenario.failures.isEmpty, "\(scenario.failures.prefix(5).joined(separator: "; "))")
+  }
+
   /// What the seeds came by.
   private struct Reached {
     var (promotions, demotions) = (0, 0)
