@@ -103,4 +103,3 @@ extension SystemRing where Self: ~Copyable {
     return descriptor >= 0 ? descriptor : nil
   }
 }
-
