@@ -74,8 +74,7 @@ public enum Relay {
       case .epoll:
         break
       case .auto where RingAvailability.isRefusal(error):
-        report.say(
-          "using epoll, which costs more than io_uring, or say --engine epoll: \(RingAvailability.explain(error))")
+        report.say("using epoll, which costs more than io_uring: \(RingAvailability.explain(error))")
       case .auto, .uring:
         throw StartError(.unavailable, RingAvailability.explain(error))
       }

@@ -12,7 +12,8 @@ enum RingAvailability {
   /// The words for the user when io_uring_setup(2) or the registration of the buffers failed.
   static func explain(_ error: Errno, kernel: KernelVersion = .running, system: System = .current) -> String {
     if kernel < oldestKernel {
-      return "kernel \(kernel) is too old for the io_uring that is needed; run kernel \(oldestKernel) or newer"
+      return "kernel \(kernel) is too old for the io_uring that is needed; run kernel \(oldestKernel) or newer, or "
+        + "relay with --engine epoll"
     }
     switch error.code {
     case EPERM, EACCES:
