@@ -10,8 +10,9 @@ let swiftSettings: [SwiftSetting] = [
 // The drop-in is started once a session, and setting up the Swift runtime took most of its time. A release build of it is
 // Embedded Swift, which has none; a debug build, which unit tests reach into, has it. To run these tests against a release
 // build, or where the toolchain lacks Embedded Swift: URING_RAWLOG_WHOLE_RUNTIME=1.
+let hasWholeRuntime = Context.environment["URING_RAWLOG_WHOLE_RUNTIME"] != nil
 let dropInSettings: [SwiftSetting] =
-  Context.environment["URING_RAWLOG_WHOLE_RUNTIME"] != nil
+  hasWholeRuntime
   ? []
   : [
     .enableExperimentalFeature("Embedded", .when(configuration: .release)),
@@ -78,7 +79,9 @@ let package = Package(
       dependencies: ["CLibUring"],
       path: "Sources/Postlogin",
       swiftSettings: swiftSettings + dropInSettings,
-      linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
+      // What is linked into it is linked into its tests too, and these are not static.
+      linkerSettings: hasWholeRuntime
+        ? [] : [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
     ),
     .testTarget(
       name: "PostloginTests",

@@ -406,6 +406,7 @@ import Testing
   @Test func vectorsAreCopied() throws {
     var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
     let connections = [try Connection(), try Connection()]
+    defer { withExtendedLifetime(connections) {} }
     let texts = ["first session, ", "second session, ", "rest of the first", "rest of the second"].map {
       Array($0.utf8)
     }
@@ -556,6 +557,7 @@ import Testing
     // So many buffers that a bundle does not want all of them: that would end the receive.
     var ring = try KernelRing.make(entries: 16, bufferCount: 16, bufferBytes: Limits.receiveBufferBytes)
     let connections = [try Connection(), try Connection()]
+    defer { withExtendedLifetime(connections) {} }
     for (slot, connection) in connections.enumerated() {
       ring.receive(
         connection.near, multishot: true, bundle: true, token: Token(.receiveClient, slot: slot, generation: 7))
@@ -578,6 +580,7 @@ import Testing
   @Test func cancellingEverythingOnASocket() throws {
     var ring = try KernelRing.make(entries: 16, bufferCount: 2, bufferBytes: 16)
     let connections = [try Connection(), try Connection()]
+    defer { withExtendedLifetime(connections) {} }
     // A send that cannot go on, and a receive.
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 << 20, alignment: 16)
     defer { bytes.deallocate() }
@@ -810,6 +813,7 @@ import Testing
   @Test func vectorsOutliveAFullQueue() throws {
     var ring = try KernelRing.make(entries: 4, bufferCount: 1, bufferBytes: 16)
     let connections = [try Connection(), try Connection()]
+    defer { withExtendedLifetime(connections) {} }
     let memory = [text("for the first"), text("for the other")]
     defer { for bytes in memory { bytes.deallocate() } }
     let vectors = UnsafeMutableBufferPointer<iovec>.allocate(capacity: 1)

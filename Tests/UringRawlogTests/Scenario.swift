@@ -28,6 +28,8 @@ struct Scenario {
   /// Sessions whose recording ended at a login, and credentials that were left out.
   private(set) var loginEnds = 0
   private(set) var redactions = 0
+  /// Clients that were one too many of their address.
+  private(set) var refusals = 0
   /// Flows that were seen spliced, and how often one came to be, or was no more, while its receiver was there.
   private var splicedFlows: Set<Int> = []
   private(set) var promotions = 0
@@ -130,6 +132,13 @@ struct Scenario {
     }
     let hasServerTLS = configuration.backTLS != nil
     let serverEndsCleanly = !tls.once(in: 4)
+    var limits = SeededGenerator(seed: seed &+ 0x6C_696D_6974)
+    if limits.once(in: 5) {
+      configuration.maxSessionsPerClient = limits.below(3)
+      if configuration.maxSessionsPerClient == 0 || limits.once(in: 2) {
+        configuration.maxRatePerClient = ClientLimits.Rate(count: 1 + limits.below(3), perNanoseconds: 1_000_000_000)
+      }
+    }
     // The collector's stream has oracles of its own.
     dialogues =
       configuration.collector == nil ? ScenarioDialogues(seed: seed, clients: clients, &configuration, world) : nil
@@ -195,6 +204,7 @@ struct Scenario {
         try loop.turn()
         turns += 1
         link(loop.sessions)
+        judgeLimits(loop.sessions)
         breakDeadlocks()
         if turns == 3000 { world.freeDisk() }
         if loop.sessions.count == 0, arriving.isEmpty, world.backlog.isEmpty, world.hasDelivered { break }
@@ -219,16 +229,7 @@ struct Scenario {
         try loop.turn()
         turns += 1
       }
-      if loop.pool.usedBytes != 0 { fail("\(loop.pool.usedBytes) bytes of staging did not come home") }
-      if loop.pool.peakBytes > loop.pool.limit { fail("staging took \(loop.pool.peakBytes) bytes") }
-      if loop.spans.buffersHeld != 0 { fail("\(loop.spans.buffersHeld) spans still hold buffers") }
-      if loop.spans.parkedBytes != 0 { fail("\(loop.spans.parkedBytes) parked bytes did not come home") }
-      if loop.pipes.usedCount != 0 || loop.pipes.idleCount != 0 { fail("pipes did not come home") }
-      if loop.heap.count != 0 { fail("\(loop.heap.count) deadlines are left") }
-      if loop.tlsLegs.contains(where: { $0 != nil }) || loop.sealedBytes != 0 || !loop.tlsFacts.isEmpty {
-        fail("something of TLS did not come home: \(loop.sealedBytes) bytes")
-      }
-      if loop.activeSessions != 0 { fail("\(loop.activeSessions) sessions are counted as active") }
+      failures += loop.leftovers
     } catch {
       if getenv("SIMULATION_TRACE") != nil {
         print(world.operations, configuration)
@@ -268,6 +269,20 @@ struct Scenario {
     }
   }
 
+  private mutating func judgeLimits(_ sessions: borrowing SessionTable) {
+    guard configuration.maxSessionsPerClient > 0 else { return }
+    var counts: [UInt64: Int] = [:]
+    for slot in 0..<sessions.usedSlots {
+      switch sessions[slot].phase {
+      case .handshaking, .connecting, .securing, .relaying: counts[sessions[slot].client.low, default: 0] += 1
+      case .free, .terminating, .closing: break
+      }
+    }
+    for (address, count) in counts where count > configuration.maxSessionsPerClient {
+      fail("\(address) has \(count) sessions")
+    }
+  }
+
   /// Two peers that both wait for the other's end would wait for ever.
   private func breakDeadlocks() {
     for client in clients {
@@ -287,14 +302,10 @@ struct Scenario {
   }
 
   private mutating func judge() {
-    for violation in world.violations { fail(violation) }
-    if Set(world.freeBuffers).count != world.bufferCount || world.freeBuffers.count != world.bufferCount {
-      fail("\(world.freeBuffers.count) of \(world.bufferCount) receive buffers came home")
-    }
+    failures += world.violations + world.leftovers
     if configuration.layout == .pcapng {
       failures += ScenarioCaptures.faults(world, mayLackSideFiles: areWritesFailing)
     }
-    if world.openDescriptors != 0 { fail("\(world.openDescriptors) descriptors are left open") }
     if let dialogues, !configuration.keepsSecrets {
       for leak in dialogues.leaks(in: world).prefix(3) { fail("'\(leak)' was written") }
     }
@@ -318,11 +329,22 @@ struct Scenario {
     for client in clients {
       let name = "127.0.0.\(client.address & 0xFF):\(client.number)"
       guard let end = ends[client.number], starts[name] == 1 else {
+        if ends[client.number] == nil, starts[name] == nil, isRefused(client) {
+          refusals += 1
+          continue
+        }
         fail("client \(client.number) has no start and end record")
         continue
       }
       judge(client, end)
     }
+  }
+
+  /// It was turned away, and not the first of its address: so it has heard nothing, and no server of it.
+  private func isRefused(_ client: SimulatedWorld.Peer) -> Bool {
+    (configuration.maxSessionsPerClient > 0 || configuration.maxRatePerClient != nil) && client.isClosedByRelay
+      && client.received.isEmpty && servers[client.number] == nil
+      && clients.contains { $0.address == client.address && $0.number < client.number }
   }
 
   private mutating func judge(_ client: SimulatedWorld.Peer, _ end: End) {

@@ -60,6 +60,8 @@ final class SimulatedWorld {
     var isClosedByRelay = false
     /// What it speaks; nil in the clear.
     var tls: SimulatedTLS?
+    /// What it will speak when it has sent and received so much in the clear.
+    var startTLS: (tls: SimulatedTLS, sent: Int, received: Int)?
     /// Its stream ended, and can be told from one that was cut.
     var endsCleanly: Bool { hasEnded && (tls?.isClean ?? true) }
 
@@ -80,7 +82,7 @@ final class SimulatedWorld {
       if sawEnd || sawReset { pauses = [] }
       while let pause = pauses.first, received.count >= pause.received { pauses.removeFirst() }
       guard tls?.isOpen ?? true else { return 0 }
-      return (pauses.first?.place ?? script.count) - sentCount
+      return min(pauses.first?.place ?? script.count, startTLS?.sent ?? script.count) - sentCount
     }
   }
 
@@ -347,8 +349,11 @@ final class SimulatedWorld {
         reset(connection)
         continue
       }
+      beginTLS(connection)
       let left = peer.script.count - peer.sentCount
-      if left > 0 {
+      if peer.startTLS != nil, peer.sawEnd || peer.sawReset {
+        peer.hasEnded = true
+      } else if left > 0 {
         let room = connection.window - connection.incoming.count
         let count = min(peer.willing, room, 1 + random.below(random.once(in: 4) ? connection.window : 300))
         if count > 0 {
@@ -366,6 +371,15 @@ final class SimulatedWorld {
         peer.hasEnded = true
       }
     }
+  }
+
+  /// STARTTLS was agreed on: from now on a peer speaks TLS.
+  private func beginTLS(_ connection: Connection) {
+    let peer = connection.peer
+    guard let next = peer.startTLS, peer.sentCount == next.sent, peer.received.count >= next.received else { return }
+    peer.startTLS = nil
+    peer.tls = next.tls
+    connection.incoming += next.tls.begin()
   }
 
   private func reset(_ connection: Connection) {

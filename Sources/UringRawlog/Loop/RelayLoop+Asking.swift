@@ -1,3 +1,5 @@
+import Glibc
+
 /// The relay asks the server for TLS itself, before a client that knows nothing of it is relayed.
 extension RelayLoop where R: ~Copyable {
   mutating func askForTLS(_ slot: Int) {
@@ -26,19 +28,20 @@ extension RelayLoop where R: ~Copyable {
   }
 
   private mutating func workAnswer(_ slot: Int, _ asking: StartTLSAsking) {
-    while let end = asking.line.firstIndex(of: UInt8(ascii: "\n")) {
+    // An answer may be there before the completion of what was asked.
+    while !asking.isSending, asking.unsent.isEmpty, let end = asking.line.firstIndex(of: UInt8(ascii: "\n")) {
       let step = asking.line[...end].withUnsafeBytes { asking.exchange.take($0) }
       asking.line.removeFirst(end + 1)
       switch step {
       case .wait: break
       case .send(let command):
-        guard asking.line.isEmpty, !asking.isSending else {
+        guard asking.line.isEmpty else {
           clearBytesFound(slot, .server)
           return
         }
         send(slot, asking, command)
       case .granted:
-        guard asking.line.isEmpty, !asking.isSending else {
+        guard asking.line.isEmpty else {
           clearBytesFound(slot, .server)
           return
         }
@@ -71,15 +74,31 @@ extension RelayLoop where R: ~Copyable {
     asking.isSending = false
     guard sessions[slot].phase == .securing else { return true }
     if let error = completion.error {
-      guard error.isRetry else {
+      switch error.code {
+      case EINTR, EAGAIN: break
+      case ENOBUFS, ENOMEM:
+        rest(FlowIndex(slot, .in))
+        return true
+      default:
         legFailed(slot, .server)
         return true
       }
     } else {
       asking.unsent = UnsafeRawBufferPointer(rebasing: asking.unsent[Int(completion.result)...])
     }
-    if !asking.unsent.isEmpty { sendCommand(slot, asking) }
+    if asking.unsent.isEmpty {
+      workAnswer(slot, asking)
+    } else {
+      sendCommand(slot, asking)
+    }
     return true
+  }
+
+  /// The kernel had no memory for a command a little while ago.
+  mutating func askOn(_ slot: Int) {
+    guard let asking = askings[slot], sessions[slot].phase == .securing, !asking.isSending, !asking.unsent.isEmpty
+    else { return }
+    sendCommand(slot, asking)
   }
 
   /// The server begins TLS; the client gets the greeting when that stands.

@@ -85,12 +85,23 @@ extension RelayLoop where R: ~Copyable {
     var rest = Int(completion.result)
     while rest > 0 {
       let bytes = UnsafeRawBufferPointer(start: ring.bufferAddress(buffer), count: min(rest, ring.bufferBytes))
-      if let tls { takeCiphertext(flow, tls, bytes) } else { takeUnsealed(flow, bytes) }
+      if let tls { takeCiphertext(flow, tls, bytes) } else { takeClear(flow, bytes) }
       rest -= bytes.count
       let next = rest > 0 ? ring.bufferAfter(buffer) : -1
       ring.returnBuffer(buffer)
       buffer = next
     }
+  }
+
+  /// Queues one buffer of what came in the clear, unless the buffer before it in the same receive ended the session, or
+  /// began TLS: then this one was not protected by it.
+  private mutating func takeClear(_ flow: FlowIndex, _ bytes: UnsafeRawBufferPointer) {
+    guard sessions[flow.slot].phase == .relaying else { return }
+    guard tls(flow.slot, flow.source) == nil else {
+      clearBytesFound(flow.slot, flow.source)
+      return
+    }
+    takeUnsealed(flow, bytes)
   }
 
   /// Bytes of a leg that is in the clear, where that is not the usual case; false when they are to be relayed as usual.

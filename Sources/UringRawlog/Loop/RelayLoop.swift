@@ -678,6 +678,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     for _ in 0..<resting.count {
       guard let flow = flow(resting.removeFirst()) else { continue }
       sessions[flow: flow].isResting = false
+      if !askings.isEmpty { askOn(flow.slot) }
       touch(flow.slot)
     }
   }
