@@ -9,7 +9,7 @@ RAWLOG = .build/release/rawlog
 # The Swift runtime goes into the program: it runs where no Swift is installed.
 RELEASE_FLAGS = -c release --static-swift-stdlib
 
-.PHONY: all demo test unit-test end-to-end-test instructions bench bench-quick check format sanitize sim fuzz install clean
+.PHONY: all demo test unit-test end-to-end-test test-epoll instructions bench bench-quick check format sanitize sim fuzz install clean
 
 all: build
 
@@ -36,6 +36,12 @@ unit-test:
 
 end-to-end-test: build
 	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) RAWLOG=$(abspath $(RAWLOG)) \
+	  $(PYTHON) -m unittest discover -p 'test_*.py' -v
+
+# All end-to-end tests with the relay on epoll instead of io_uring; `make test` runs a choice of them so.
+test-epoll: build
+	scripts/install-dependencies test
+	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) RAWLOG=$(abspath $(RAWLOG)) URING_RAWLOG_ENGINE=epoll \
 	  $(PYTHON) -m unittest discover -p 'test_*.py' -v
 
 # What the relay's work costs in instructions, beside the budgets. `make test` compares them too.

@@ -5,6 +5,8 @@ struct Recordings {
   let directory: String
   /// Its lines bear stamps, which are taken off.
   let hasStamps: Bool
+  /// All sessions are in captures, those of the warm-up too.
+  var areCaptures = false
   /// Stands for a credential of the load, which is put back.
   var mark: (text: [UInt8], credential: [UInt8])?
 
@@ -17,6 +19,7 @@ struct Recordings {
 
   /// - Parameter ignoring: files that were there before, from the warm-up.
   func read(ignoring: Set<String>) throws(BenchError) -> Found {
+    guard !areCaptures else { return try readCaptures() }
     var found = Found()
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: 4096)
     defer { buffer.deallocate() }
@@ -43,6 +46,16 @@ struct Recordings {
       if name.hasSuffix(".in") { found.in.add(checksum) } else { found.out.add(checksum) }
       found.sizes.append(size)
     }
+    return found
+  }
+
+  private func readCaptures() throws(BenchError) -> Found {
+    var streams = CapturedStreams()
+    var found = Found()
+    for name in names(in: directory) where name.hasSuffix(".pcapng") {
+      found.sizes.append(try streams.read("\(directory)/\(name)"))
+    }
+    (found.in, found.out) = (streams.in, streams.out)
     return found
   }
 

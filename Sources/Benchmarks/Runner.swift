@@ -124,11 +124,14 @@ final class Runner {
     case .bulk where isThorough, .bulk16 where isThorough:
       subjects += [OwnRelay.stamped(), OwnRelay.captured()]
       subjects += ["splice", "auto"].map(OwnRelay.relaying)
+      if workload == .bulk { subjects += OwnRelay.onEpoll() }
       if workload == .bulk { subjects.append(SpliceRelay.subject()) }
     case .mail where isThorough, .churn where isThorough:
       subjects.append(OwnRelay.captured())
       if memoryDirectory != nil { subjects.append(OwnRelay.recordedInMemory()) }
       if workload == .mail { subjects.append(OwnRelay.listening()) }
+      if workload == .churn { subjects += OwnRelay.onEpoll() }
+    case .pingpong where isThorough: subjects += OwnRelay.onEpoll()
     default: break
     }
     return subjects + peers.flatMap { $0.subjects(for: workload) }
@@ -295,19 +298,24 @@ final class Runner {
     sample.checksum = outcome.in.sum &+ outcome.out.sum
     if let recordings = running.recordings {
       let found = try recordings.read(ignoring: before)
-      guard found.in == outcome.in, found.out == outcome.out else {
-        mustKeep = true
-        throw BenchError(
-          "\(workload.rawValue), \(subject.name): the recordings are not what was relayed: in \(found.in.text) of "
-            + "\(outcome.in.text), out \(found.out.text) of \(outcome.out.text) (streams, bytes, checksum); kept in "
-            + "'\(files)'", status: 70)
-      }
+      let relayed = recordings.areCaptures ? (warm.in + outcome.in, warm.out + outcome.out) : (outcome.in, outcome.out)
+      try compare(found, relayed, "\(workload.rawValue), \(subject.name)", in: files)
       sample.sizes = found.sizes
     }
     // Large files give their memory back to the next repetition; of many small ones nothing is removed before the end,
     // since ext4 is slow to create files where many were removed.
     if areLarge(sample.sizes) || subject.name == OwnRelay.capturedName { FileSystem.remove(files) }
     return sample
+  }
+
+  private func compare(
+    _ found: Recordings.Found, _ relayed: (in: StreamTotals, out: StreamTotals), _ what: String, in files: String
+  ) throws(BenchError) {
+    guard found.in != relayed.in || found.out != relayed.out else { return }
+    mustKeep = true
+    throw BenchError(
+      "\(what): the recordings are not what was relayed: in \(found.in.text) of \(relayed.in.text), out "
+        + "\(found.out.text) of \(relayed.out.text) (streams, bytes, checksum); kept in '\(files)'", status: 70)
   }
 
   private func areLarge(_ sizes: [Int]) -> Bool { sizes.reduce(0, +) >= sizes.count * (256 << 10) && !sizes.isEmpty }

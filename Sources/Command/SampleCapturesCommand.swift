@@ -18,12 +18,19 @@ struct SampleCapturesCommand: ParsableCommand {
   @Option(help: ArgumentHelp("How long a capture becomes before the next one is begun.", valueName: "size"))
   var rotateSize = "1G"
 
+  @Flag(help: "Short sessions in one capture instead, of which nothing is kept in memory or written beside it.")
+  var large = false
+
   @Option(help: ArgumentHelp("An empty directory.", valueName: "directory"))
   var dir: String
 
   func run() throws {
     let count = try RelayOptions.read("--sessions") { () throws(ValueError) in
-      try Values.number(sessions, from: 1, to: 10_000)
+      try Values.number(sessions, from: 1, to: large ? 100_000_000 : 10_000)
+    }
+    guard !large else {
+      print(try Rehearsal.writeLargeCapture(sessions: count, to: dir))
+      return
     }
     let which = try RelayOptions.read("--seed") { () throws(ValueError) in try Values.number(seed, from: 0, to: .max) }
     let size = try RelayOptions.read("--rotate-size") { () throws(ValueError) in try Values.size(rotateSize) }

@@ -53,7 +53,11 @@ struct FilePair: ~Copyable {
   private mutating func create(_ number: Int, _ direction: Direction) -> Int32 {
     name(number, direction)
     let descriptor = openFile(path.cString, flags: O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode: 0o600)
-    return descriptor < 0 ? -errno : descriptor
+    guard descriptor >= 0 else { return -errno }
+    // As the relay does: whoever clears the directory up can tell that the file is being written. The lock goes with the
+    // process that records; where there is none to be had, nothing is lost.
+    _ = flock(descriptor, LOCK_EX | LOCK_NB)
+    return descriptor
   }
 
   private mutating func said(_ descriptor: Int32, _ number: Int, _ direction: Direction) -> Int32 {

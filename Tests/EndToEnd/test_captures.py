@@ -7,11 +7,13 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
+import time
 import unittest
 
 from dissection import SYN, Capture, blocks
-from relay import run
+from relay import PROGRAM, run
 
 SHARED_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
@@ -276,6 +278,87 @@ class Cut(unittest.TestCase):
         for length in range(self.places[2], len(self.data)):
             capture = Capture(self.data[:length])
             self.assertEqual(len(capture.packets), sum(end <= length for end in ends) - 1)
+
+
+def run_and_count(*arguments):
+    """Runs the program: the bytes that it read (files and pipes), the seconds, exit code, standard output."""
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as output, \
+            subprocess.Popen([PROGRAM, *arguments], stdin=subprocess.DEVNULL, stdout=output) as process:
+        # It has ended, and its numbers stay until it is waited for.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        seconds = time.monotonic() - start
+        with open(f"/proc/{process.pid}/io", encoding="ascii") as file:
+            counts = dict(line.split(": ") for line in file.read().splitlines())
+        code = process.wait()
+        output.seek(0)
+        return int(counts["rchar"]), seconds, code, output.read().decode()
+
+
+class Large(unittest.TestCase):
+    """One session of a million is found by the side file: that and the session's own packets are all that is read."""
+
+    NAME = "20260131-080000.4711"
+    # The program's own libraries, and the window that a capture is read through.
+    FIXED_BYTES = 4 << 20
+
+    def make(self, sessions):
+        directory = tempfile.mkdtemp(prefix="uring-rawlog-test-", dir=SHARED_MEMORY)
+        self.addCleanup(shutil.rmtree, directory)
+        code, output, errors = run("sample-captures", "--large", "--sessions", sessions, "--dir", directory, timeout=300)
+        self.assertEqual((code, errors), (0, ""))
+        self.assertIn(f"{sessions} sessions", output)
+        return directory, os.path.join(directory, self.NAME + ".1.pcapng")
+
+    def expected(self, number):
+        return [("out", f"* OK session {number}\r\n"), ("in", f"{number} LOGOUT\r\n"), ("out", f"{number} OK\r\n")]
+
+    def check(self, source, number, most):
+        count, seconds, code, output = run_and_count(
+            "export", source, "--session", f"{self.NAME}.{number}", "--format", "jsonl", "--output", "-")
+        lines = [json.loads(line) for line in output.splitlines()]
+        self.assertEqual((code, {line["id"] for line in lines}), (0, {f"{self.NAME}.{number}"}))
+        self.assertEqual([(line["direction"], line["text"]) for line in lines if line["event"] == "data"],
+                         self.expected(number))
+        self.assertLessEqual(count, most)
+        print(f"  session {number}: {count} bytes read, {seconds:.3f} s", file=sys.stderr)
+
+    def test_one_session_of_a_million(self):
+        directory, path = self.make(1_000_000)
+        most = os.path.getsize(path.replace(".pcapng", ".idx")) + self.FIXED_BYTES
+        self.assertLess(most, os.path.getsize(path) // 10)
+        print(file=sys.stderr)
+        for source, number in (directory, 1), (directory, 777_777), (path, 500_000), (path, 1_000_000):
+            self.check(source, number, most)
+        count, seconds, code, output = run_and_count("show", "--session", f"{self.NAME}.777777", path)
+        self.assertEqual((code, [text for _, text in self.expected(777_777) if text.rstrip() not in output]), (0, []))
+        self.assertLessEqual(count, most)
+        print(f"  show: {count} bytes read, {seconds:.3f} s", file=sys.stderr)
+
+    def test_one_session_of_a_compressed_capture(self):
+        """Of its frames, those that hold the session's packets are read and no others."""
+        _, path = self.make(100_000)
+        code, _, errors = run("compress", path)
+        self.assertEqual((code, errors), (0, ""))
+        most = os.path.getsize(path.replace(".pcapng", ".idx")) + self.FIXED_BYTES
+        print(file=sys.stderr)
+        for number in (1, 77_777, 100_000):
+            self.check(path + ".zst", number, most)
+
+    def test_it_is_a_capture_like_any_other(self):
+        _, path = self.make(300)
+        with open(path, "rb") as file:
+            capture = Capture(file.read())
+        self.assertEqual(sorted(capture.sessions), sorted(f"{self.NAME}.{number}" for number in range(1, 301)))
+        for number in (1, 150, 300):
+            session = capture.sessions[f"{self.NAME}.{number}"]
+            for direction in ("in", "out"):
+                said = "".join(text for way, text in self.expected(number) if way == direction)
+                self.assertEqual(session.streams[direction].decode(), said)
+        expert, said = tshark(path, "-q", "-z", "expert,warn")
+        warnings = [line for line in expert if line.split()[:1] and line.split()[0].isdigit()]
+        self.assertEqual((said, len(warnings)), ([], 1), expert)
+        self.assertIn("Connection reset", warnings[0])
 
 
 class Command(unittest.TestCase):

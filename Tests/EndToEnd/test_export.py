@@ -154,6 +154,44 @@ class Reading(Recorded):
             self.assertEqual((code, len(errors.splitlines())), (64, 1), errors)
 
 
+    def assert_in_order(self, path):
+        """Wireshark sees no packet before an earlier one, though sessions were side by side."""
+        times = [(float(time_), int(stream)) for time_, stream in fields(path, "", "frame.time_epoch", "tcp.stream")]
+        self.assertEqual([time_ for time_, _ in times], sorted(time_ for time_, _ in times))
+        streams = [stream for _, stream in times]
+        # They do come side by side: some stream goes on behind another one's packets.
+        changes = sum(one != other for one, other in zip(streams, streams[1:]))
+        self.assertGreater(changes, len(set(streams)))
+
+    def test_captures_have_packets_in_the_order_of_time(self):
+        capture = os.path.join(self.out(), "all.pcapng")
+        self.export("pcapng", capture)
+        self.assert_in_order(capture)
+        merged_files, again = self.out(), os.path.join(self.out(), "again.pcapng")
+        self.export("merged", merged_files)
+        self.export("pcapng", again, "--index", self.directory, source=merged_files)
+        self.assert_in_order(again)
+        code, output, errors = run("verify", "--index", self.directory, again)
+        self.assertEqual((code, errors), (0, ""), output)
+
+    def test_more_sessions_than_are_open_at_a_time(self):
+        """Beyond the limit packets may be late, and none is missing."""
+        source, sent = self.out(), {}
+        for number in range(1, 601):
+            name = f"20260131-08{number // 60:02}{number % 60:02}.1.{number}"
+            sent[name] = b"".join(b"%d %d\n" % (number, line) for line in range(3))
+            with open(os.path.join(source, name + ".rawlog"), "w", encoding="ascii") as file:
+                for line in range(3):
+                    file.write(f"{1_769_846_400 + number + line * 400:.6f} I: {number} {line}\n")
+        capture = os.path.join(self.out(), "all.pcapng")
+        self.export("pcapng", capture, source=source)
+        with open(capture, "rb") as file:
+            found = Capture(file.read())
+        self.assertEqual({name: bytes(session.streams["in"]) for name, session in found.sessions.items()}, sent)
+        with open(capture.replace(".pcapng", ".idx"), encoding="ascii") as file:
+            self.assertEqual(len(file.read().splitlines()), 602)
+
+
 class Compressed(Reading):
     OPTIONS = (*Recorded.OPTIONS, "--compress", "zstd")
 

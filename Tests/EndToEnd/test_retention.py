@@ -3,10 +3,12 @@
 import contextlib
 import fcntl
 import os
+import signal
 import tempfile
 import time
 import unittest
 
+import rawlog
 from peers import EchoServer, EndToEnd, connect, payload, receive_all, receive_exactly, send_chunks, Task
 from relay import Relay, run, wait_until
 from test_recording import mounted
@@ -110,6 +112,73 @@ class Retention(EndToEnd):
         wait_until(lambda: not os.path.exists(gone), what="the deletion")
         self.assertIn(part, names(self.directory))
         self.finish(client, server)
+
+    def test_a_session_of_the_drop_in(self):
+        """What `rawlog` is writing has a lock that any recorder sees, and stays when a relay keeps next to nothing."""
+        with rawlog.Home() as home, rawlog.Session(rawlog.OURS, home=home.path) as session:
+            session.exchange(b"a NOOP\r\n", (b"a OK\r\n",))
+            live = wait_until(lambda: len(home.files()) == 2 and sorted(home.files()), what="the files")
+            old = time.time() - DAY
+            for name in live:
+                path = os.path.join(home.directory, name)
+                os.utime(path, (old, old))
+                with open(path, "rb") as file, self.assertRaises(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The same under a name of the relay's: only the lock keeps it.
+            renamed = [f"20200101-000000.1.1{os.path.splitext(name)[1]}" for name in live]
+            for name, other in zip(live, renamed):
+                os.link(os.path.join(home.directory, name), os.path.join(home.directory, other))
+            self.directory = home.directory
+            gone = self.make("20200101-000000.1.2.in", age=DAY)
+            relay = self.start_kept("--keep-size", "1")
+            wait_until(lambda: not os.path.exists(gone), what="the deletion")
+            self.assertEqual(sorted([*live, *renamed]), names(home.directory))
+            # It is not locked any more when the session is over.
+            self.assertEqual(session.finish()[0], 0)
+            for name in renamed:
+                os.utime(os.path.join(home.directory, name), (old, old))
+            wait_until(lambda: names(home.directory) == live, what="the deletion of what is over")
+            self.assertEqual(home.files()[live[0]], b"a NOOP\r\n")
+            wait_until(lambda: [r["id"] for r in relay.records("delete")] ==
+                       ["20200101-000000.1.2", "20200101-000000.1.1"], what="the index to tell")
+
+    def test_every_deletion_is_listed_before_the_end(self):
+        """A relay that is ended while it deletes stops deleting, and its index tells of all that is gone."""
+        made = set()
+        for number in range(4000):
+            name = f"20200101-000000.1.{number}.rawlog"
+            self.make(name, size=0, age=DAY)
+            made.add(name)
+        relay = self.start_kept("--keep-age", "1h")
+        wait_until(lambda: len(os.listdir(self.directory)) < 4000, what="the first deletions")
+        self.assertEqual(relay.terminate(), 0)
+        gone = made - set(os.listdir(self.directory))
+        listed = [name for record in relay.records("delete") for name in record["files"]]
+        self.assertEqual(sorted(listed), sorted(gone))
+        self.assertIn(f"deleted {len(gone)} recordings", relay.stderr)
+
+    def test_what_cannot_be_listed_is_said(self):
+        """One that must end at once says what the index does not."""
+        made = {f"20200101-000000.1.{number}.rawlog" for number in range(4000)}
+        for name in made:
+            self.make(name, size=0, age=DAY)
+        listener = self.listener()
+        relay = self.start(listener.address, "--keep-age", "1h", "--flush", "60000", "--drain", "2s",
+                           directory=self.directory)
+        client, server = self.pair(relay, listener)
+        wait_until(lambda: len(os.listdir(self.directory)) < 4000, what="the first deletions")
+        relay.signal(signal.SIGTERM)
+        wait_until(lambda: "ending" in relay.stderr, what="the first to be heard")
+        for _ in range(2):
+            relay.signal(signal.SIGTERM)
+            time.sleep(0.01)
+        self.assertEqual(relay.wait(), 0)
+        for peer in (client, server):
+            peer.close()
+        gone = made - set(os.listdir(self.directory))
+        listed = {name for record in relay.records("delete") for name in record["files"]}
+        said = {line.rpartition(" ")[2] for line in relay.lines if "not listed in the index" in line}
+        self.assertEqual(listed | said, gone)
 
     def test_captures_on_a_small_disk(self):
         """More is recorded than the disk holds: the oldest captures make room, and nothing of the others is lost."""

@@ -704,6 +704,89 @@ class Following(Show):
         self.assertEqual(sorted(said), sorted([b"before"] + [b"session %d" % number for number in range(10)]))
         self.assertEqual(sum("recording complete" in note for note in transcript.notes), 11)
 
+    def test_captures(self):
+        """A directory of captures: what there is, what comes, and what goes on in the next capture."""
+        listener = self.listener()
+        relay = self.start(listener, "--layout", "pcapng", "--rotate-size", "64K", "--flush", "10",
+                           directory=self.directory)
+        client, server = self.pair(relay, listener)
+        client.sendall(b"before\r\n")
+        receive_exactly(server, 8)
+        process = self.follow(self.directory)
+        self.wait_shown(process, b"in  : before")
+        other, other_server = self.pair(relay, listener)
+        said = []
+        for number in range(40):
+            # Some captures full; both sessions speak by turns.
+            for source, sink, word in ((client, server, b"one"), (other_server, other, b"two")):
+                line = b"%s %d %s\r\n" % (word, number, b"." * 3000)
+                source.sendall(line)
+                self.assertEqual(receive_exactly(sink, len(line)), line)
+            said.append(number)
+            if number % 10 == 0:
+                self.wait_shown(process, b"two %d " % number)
+        self.finish(other, other_server)
+        self.wait_shown(process, b"recording complete")
+        self.finish(client, server)
+        ends = relay.wait_ends(2)
+        self.wait_shown(process, b"recording complete", 2)
+        self.assertEqual(relay.terminate(), 0)
+        self.assertGreater(len([name for name in os.listdir(self.directory) if name.endswith(".pcapng")]), 2)
+        transcript = self.interrupt(process)
+        tail = b" " + b"." * 3000
+        self.assertEqual([line.bytes for line in transcript.lines if line.direction == "in"],
+                         [b"before"] + [b"one %d" % number + tail for number in said])
+        self.assertEqual([line.bytes for line in transcript.lines if line.direction == "out"],
+                         [b"two %d" % number + tail for number in said])
+        self.assertEqual({heading.removesuffix(" goes on") for heading in transcript.headings},
+                         {record["id"] for record in ends})
+        self.assertEqual(sum("no end" in note or "damaged" in note for note in transcript.notes), 0)
+
+    def test_one_session_of_captures(self):
+        listener = self.listener()
+        relay = self.start(listener, "--layout", "pcapng", "--flush", "10", directory=self.directory)
+        client, server = self.pair(relay, listener)
+        other, other_server = self.pair(relay, listener)
+        ids = {record["client"]: record["id"] for record in wait_until(
+            lambda: len(relay.records("start")) == 2 and relay.records("start"), what="the index")}
+        process = self.follow("--session", ids[name_of(other)], self.directory)
+        for source, sink, line in ((client, server, b"unwanted\r\n"), (other, other_server, b"wanted\r\n")):
+            source.sendall(line)
+            receive_exactly(sink, len(line))
+        self.wait_shown(process, b"in  : wanted")
+        self.finish(client, server)
+        self.finish(other, other_server)
+        self.wait_shown(process, b"recording complete")
+        self.assertEqual(relay.terminate(), 0)
+        transcript = self.interrupt(process)
+        self.assertEqual(transcript.headings, [ids[name_of_record] for name_of_record in ids
+                                               if ids[name_of_record] in transcript.headings])
+        self.assertNotIn(b"unwanted", process.shown)
+
+    def test_a_capture_by_its_name_ends_with_it(self):
+        server = self.serve(EchoServer())
+        relay = self.start(server, "--layout", "pcapng", "--flush", "10", directory=self.directory)
+        self.exchange(relay.address, b"one\r\n")
+        part, = wait_until(lambda: [n for n in os.listdir(self.directory) if n.endswith(".pcapng.part")],
+                           what="a capture")
+        process = self.follow(self.path(part))
+        self.wait_shown(process, b"out : one")
+        self.exchange(relay.address, b"two\r\n")
+        self.wait_shown(process, b"out : two")
+        self.assertEqual(relay.terminate(), 0)
+        self.wait_shown(process, b"name its directory to go on")
+        self.assertEqual(process.wait(DEADLINE), 0)
+        self.assertEqual(process.stderr.read(), b"")
+
+    def test_what_is_no_capture_is_not_followed(self):
+        self.write("20260131-091500.1.1.pcapng.part", b"x" * 100_000)
+        process = self.follow(self.directory)
+        self.write("20260131-091500.1.1.in", b"hello\r\n")
+        self.wait_shown(process, b"in  : hello")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(DEADLINE), 0)
+        self.assertIn(b"is no pcapng capture", process.stderr.read())
+
     def test_an_empty_directory(self):
         process = self.follow(self.directory)
         time.sleep(0.2)

@@ -85,6 +85,20 @@ import Testing
     #expect(directory.names.count == 1)
   }
 
+  /// Somebody else who opens a file finds it locked, until it is closed.
+  @Test func locks() throws {
+    let directory = try TemporaryDirectory()
+    var pair = FilePair(directory: strdup(directory.path), address: nil, time: Self.time, processID: 4711)
+    let descriptors = pair.create(Options())
+    for (index, name) in ["20260131-091500-4711.in", "20260131-091500-4711.out"].enumerated() {
+      let other = open("\(directory.path)/\(name)", O_RDONLY)
+      defer { close(other) }
+      #expect(flock(other, LOCK_EX | LOCK_NB) == -1 && errno == EWOULDBLOCK)
+      close(descriptors[index])
+      #expect(flock(other, LOCK_EX | LOCK_NB) == 0)
+    }
+  }
+
   @Test func modes() throws {
     let directory = try TemporaryDirectory()
     #expect(create(directory) == (true, true))

@@ -190,7 +190,9 @@ struct FaultyRing: Ring, ~Copyable {
   mutating func poll(_ socket: Int32, events: UInt32, token: Token) {
     inner.poll(socket, events: events, token: token)
   }
-  mutating func cancel(_ target: Token, token: Token) { inner.cancel(target, token: token) }
+  mutating func cancel(_ target: Token, on descriptor: Int32, token: Token) {
+    inner.cancel(target, on: descriptor, token: token)
+  }
   mutating func cancelAll(on descriptor: Int32, token: Token) { inner.cancelAll(on: descriptor, token: token) }
 
   mutating func submitAndWait(nanoseconds: UInt64?) throws(Errno) {

@@ -70,7 +70,7 @@ struct SimulatedRing: Ring, ~Copyable {
   }
   mutating func close(_ descriptor: Int32, token: Token) { submit(.close, descriptor, token) }
   mutating func poll(_ socket: Int32, events: UInt32, token: Token) { submit(.poll(events: events), socket, token) }
-  mutating func cancel(_ target: Token, token: Token) { submit(.cancel(target), -1, token) }
+  mutating func cancel(_ target: Token, on descriptor: Int32, token: Token) { submit(.cancel(target), -1, token) }
   mutating func cancelAll(on descriptor: Int32, token: Token) { submit(.cancelAll, descriptor, token) }
 
   mutating func submitAndWait(nanoseconds: UInt64?) throws(Errno) { try world.run(nanoseconds: nanoseconds) }

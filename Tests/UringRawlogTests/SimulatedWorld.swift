@@ -32,6 +32,8 @@ final class SimulatedWorld {
     var spliceRefused = 0
     var spliceShortage = 0
     var pollForNothing = 0
+    /// No write ends while this holds.
+    var diskHangs = false
     /// From this many written bytes on the disk is full; it is freed by `freeDisk`.
     var diskBytes = Int.max
   }
@@ -691,6 +693,7 @@ final class SimulatedWorld {
       violate("write to \(operation.descriptor), which is no file")
       return true
     }
+    if faults.diskHangs, file.path != "index" { return false }
     if random.once(in: faults.writeError) {
       complete(operation.token, [-EIO, -ENOSPC, -EINTR].randomElement(using: &random)!)
       return true

@@ -87,6 +87,14 @@ struct StreamTotals: Equatable {
     sum &+= checksum.value
   }
 
+  static func + (one: StreamTotals, other: StreamTotals) -> StreamTotals {
+    var both = one
+    both.streams += other.streams
+    both.bytes &+= other.bytes
+    both.sum &+= other.sum
+    return both
+  }
+
   var text: String { "\(streams) \(bytes) \(sum)" }
 
   init() {}

@@ -10,10 +10,19 @@ enum OwnRelay {
   static func recorded(tls: Bool = false) -> Subject { subject("recorded", .recorded, [], tls: tls) }
   static func stamped() -> Subject { subject("recorded -t", .variant, ["-t"]) }
   static let capturedName = "recorded, --layout pcapng"
-  /// One capture for all sessions; what is in it is compared in the end-to-end tests.
+  /// One capture for all sessions.
   static func captured() -> Subject { subject(capturedName, .variant, ["--layout", "pcapng"]) }
   static func relaying(_ mode: String) -> Subject {
     subject("plain, --relay \(mode)", .variant, notRecorded + ["--relay", mode])
+  }
+
+  /// Without io_uring.
+  static func onEpoll() -> [Subject] {
+    let options = ["--engine", "epoll"]
+    return [
+      subject("plain, --engine epoll", .variant, notRecorded + ["--relay", "copy"] + options),
+      subject("recorded, --engine epoll", .variant, options),
+    ]
   }
 
   /// It listens to the dialogue, and leaves the passwords of the load out.
@@ -53,11 +62,11 @@ enum OwnRelay {
           let port = UInt16(line[line.index(after: end)...])
         {
           var recordings = Recordings(directory: directory, hasStamps: options.contains("-t"))
+          recordings.areCaptures = options.contains("pcapng")
           if options == listeningOptions { recordings.mark = (Array("<redacted>".utf8), Array(Script.password.utf8)) }
           return RunningSubject(
             process: process, port: port,
-            recordings: role == .plain || options.starts(with: notRecorded) || options.contains("pcapng")
-              ? nil : recordings,
+            recordings: role == .plain || options.starts(with: notRecorded) ? nil : recordings,
             index: directory + "/sessions.jsonl")
         }
         said.append(line)

@@ -57,10 +57,12 @@ public enum Export {
       if status != .dataError { status = error.status }
     }
     var count = 0
+    var sideBySide = SideBySide(writer)
     try sessions.forEach(complain) { (session) throws(StartError) in
-      try write(session, to: writer, complain)
+      try sideBySide.add(session, complain)
       count += 1
     }
+    try sideBySide.finish(complain)
     try writer.finish()
     if count == 0 {
       throw StartError(
@@ -77,31 +79,5 @@ public enum Export {
     case .merged: try MergedSessionWriter(configuration.output)
     case .jsonl: try JSONSessionWriter(configuration.output)
     }
-  }
-
-  private static func write(
-    _ session: ExportedSession, to writer: any SessionWriter, _ complain: (StartError) -> Void
-  ) throws(StartError) {
-    try writer.begin(session)
-    while true {
-      let event: RecordingEvent?
-      do throws(StartError) {
-        event = try session.reader.head(.whole)
-      } catch {
-        complain(error)
-        break
-      }
-      guard let event else { break }
-      switch event {
-      case .piece(let piece): try writer.add(piece, of: session)
-      case .gap(let gap): try writer.add(gap, of: session)
-      case .remark(let remark):
-        if remark.isDamage {
-          complain(StartError(.dataError, "'\(session.path)': session \(session.id) is damaged: \(remark.text)"))
-        }
-      }
-      session.reader.removeHead()
-    }
-    try writer.end(session)
   }
 }

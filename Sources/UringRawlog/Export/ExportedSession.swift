@@ -15,6 +15,8 @@ struct ExportedSession {
 
   /// In a capture, its first packet there.
   var ends: CapturedEnds?
+  /// Which of the sessions that are exported it is.
+  var number = 0
 
   /// Who opened the connection that was recorded, and whom to; and in which direction its bytes go.
   struct CapturedEnds {
@@ -116,11 +118,9 @@ struct ExportedSessions {
   private func captures(
     _ paths: [String], _ complain: (StartError) -> Void, _ visit: (ExportedSession) throws(StartError) -> Void
   ) throws(StartError) {
-    // A whole id needs only its own lines of the side files.
-    var library = CaptureLibrary(paths, only: configuration.session)
-    if configuration.session != nil, library.sessions.isEmpty { library = CaptureLibrary(paths) }
+    let library = CaptureLibrary(paths, chosen: configuration.session)
     for problem in library.problems { complain(problem) }
-    for session in library.sessions where isChosen(session.id) {
+    for session in library.sessions {
       do throws(StartError) {
         let exported = try Self.exported(session)
         if isWanted(exported) { try visit(exported) }
@@ -142,23 +142,9 @@ struct ExportedSessions {
     let record = text.withUnsafeBytes { try? SessionRecord($0) }
     return ExportedSession(
       id: session.id, path: first.source.path, reader: CapturedLines(CapturedSessionReader(session.parts)),
-      record: record ?? Self.start(session.id, beginning), recordText: text, time: beginning.time,
+      record: record ?? beginning.startRecord(of: session.id), recordText: text, time: beginning.time,
       ends: ExportedSession.CapturedEnds(
         from: PeerAddress(beginning.source), to: PeerAddress(beginning.destination), opener: beginning.direction))
-  }
-
-  /// What the first packet says of a session without an end record.
-  private static func start(_ id: String, _ packet: CapturedPacket) -> SessionRecord? {
-    let isFromClient = packet.direction == .in
-    func text(_ end: CapturedEndpoint) -> String {
-      var bytes = Bytes()
-      PeerAddress(end).append(to: &bytes)
-      return String(decoding: bytes.span, as: UTF8.self)
-    }
-    var record = Array("{\"event\":\"start\",\"id\":".utf8) + jsonString(id)
-    record += Array(",\"client\":".utf8) + jsonString(text(isFromClient ? packet.source : packet.destination))
-    record += Array(",\"server\":".utf8) + jsonString(text(isFromClient ? packet.destination : packet.source)) + [0x7D]
-    return record.withUnsafeBytes { try? SessionRecord($0) }
   }
 
   // MARK: Files of their own

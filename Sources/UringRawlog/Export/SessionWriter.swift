@@ -1,13 +1,20 @@
 import Glibc
 
-/// Writes sessions in one of the formats, one after another.
+/// Writes sessions in one of the formats.
 protocol SessionWriter: AnyObject {
+  /// How many may have begun and not ended at a time.
+  var mostSessions: Int { get }
   func begin(_ session: ExportedSession) throws(StartError)
   func add(_ piece: RecordedPiece, of session: ExportedSession) throws(StartError)
   func add(_ gap: RecordingGap, of session: ExportedSession) throws(StartError)
   func end(_ session: ExportedSession) throws(StartError)
   /// All sessions were written.
   func finish() throws(StartError)
+}
+
+extension SessionWriter {
+  /// One after another.
+  var mostSessions: Int { 1 }
 }
 
 /// A new file that is written to its end.

@@ -12,6 +12,11 @@ enum Limits {
   /// Addresses, paths and vectors of one turn; when it is full the turn is submitted early.
   static let submissionArenaBytes = 512 << 10
 
+  /// Threads of the engine without io_uring that write and create files, and those that write what is appended: the
+  /// index must not wait for recordings on a disk that hangs.
+  static let fileThreads = 3
+  static let appendThreads = 1
+
   // MARK: Receiving
 
   /// The shared receive buffers: 8 MiB. Fewer starve mail sessions, more fall out of the cache.
@@ -175,6 +180,9 @@ enum Limits {
   /// What a frame of a compressed capture holds, and the most frames that one may have: 16 TiB.
   static let captureFrameBytes = 1 << 20
   static let captureFrames = 1 << 24
+  /// Sessions that are exported to a capture side by side, so that their packets are in the order of time. Each has its
+  /// files open, and a window of each.
+  static let exportedSessions = 256
   /// What is wrong with a capture is listed up to so much of it, and counted beyond.
   static let captureDamages = 100
   /// How often a directory is looked at for what is to be deleted from it.
@@ -263,6 +271,7 @@ enum Limits {
     precondition(splicedBytesPerFlowLeast <= splicedBytesPerFlow && splicedBytesPerFlow <= splicedBytesPerTurn)
     precondition(sessionsMaximum <= 1 << 24, "the token has 24 bits for the slot")
     precondition(sendVectors <= 1024 && writeVectors <= 1024, "IOV_MAX")
+    precondition(fileThreads > 0 && appendThreads > 0, "somebody works on files")
     precondition(MemoryLayout<Completion>.stride == 16, "the size of the kernel's completion entry")
     precondition(
       submissionArenaBytes >= 4 * (writeVectors + sendVectors) * 16, "an operation's vectors fit the arena")

@@ -46,6 +46,7 @@ extension RelayLoop where R: ~Copyable {
     let most = Int(spans[span].count) + edits.textBytes
     isCaptureGathering =
       most <= CapturedConversation.mostPayloadBytes && prepareCapture(flow.slot)
+      && most + CapturedConversation.mostOverheadBytes <= captureShare(of: flow.slot)
       && captureRoom(most + CapturedConversation.mostOverheadBytes) != nil
     let isStaged = stageEdited(flow, span: span, from: start)
     guard isCaptureGathering else { return isStaged }
@@ -72,11 +73,14 @@ extension RelayLoop where R: ~Copyable {
     while !rest.isEmpty {
       guard prepareCapture(flow.slot) else { return !sessions[file: flow].isRecording }
       let least = isRelayed ? min(rest.count, Limits.capturePieceBytes) : rest.count
-      guard let room = captureRoom(least + CapturedConversation.mostOverheadBytes) else { return false }
+      let share = captureShare(of: flow.slot)
+      guard least + CapturedConversation.mostOverheadBytes <= share,
+        let room = captureRoom(least + CapturedConversation.mostOverheadBytes)
+      else { return false }
       // Two halves, rather than a large packet and the few bytes that it lacks.
       let wanted = rest.count <= CapturedConversation.mostPayloadBytes ? rest.count : rest.count / 2
       let count = min(
-        wanted, room.count - CapturedConversation.mostOverheadBytes, CapturedConversation.mostPayloadBytes)
+        wanted, min(room.count, share) - CapturedConversation.mostOverheadBytes, CapturedConversation.mostPayloadBytes)
       compose(flow, UnsafeRawBufferPointer(rebasing: rest[..<count]), at: microseconds)
       if isRelayed { noteCaptured(flow, count) }
       rest = UnsafeRawBufferPointer(rebasing: rest[count...])
@@ -103,9 +107,13 @@ extension RelayLoop where R: ~Copyable {
 
   /// So many bytes were composed at the end of the staged ones.
   private mutating func noteComposed(_ flow: FlowIndex, _ count: Int) {
+    let slot = flow.slot
     let place = captures.current
     captures[place].last!.header.pointee.used += Int32(truncatingIfNeeded: count)
+    let written = captureStagedTotal &- UInt64(truncatingIfNeeded: captures.stagedBytes)
     captures[place].stagedBytes += count
+    captureStagedTotal &+= UInt64(truncatingIfNeeded: count)
+    conversations[slot].staged.add(count, end: captureStagedTotal, written: written)
     sessions[file: flow].lineBytes += UInt64(count)
     if captures[place].dirtySince == 0 { captures[place].dirtySince = clock.now.nanoseconds }
   }
@@ -128,6 +136,16 @@ extension RelayLoop where R: ~Copyable {
     let start = max(gap.offset, sessions[file: flow].gapsTold)
     conversations[flow.slot].conversation.lose(gap.end - start, at: start, recorded(flow.direction))
     sessions[file: flow].gapsTold = gap.end
+  }
+
+  /// Staging memory that a session may still fill, in bytes.
+  @inline(__always)
+  mutating func captureShare(of slot: Int) -> Int {
+    let waiting = captures.stagedBytes
+    // Nobody's part is larger than all of it.
+    if waiting <= sessionShare / 2 { return sessionShare - waiting }
+    return sessionShare
+      - conversations[slot].staged.count(written: captureStagedTotal &- UInt64(truncatingIfNeeded: waiting))
   }
 
   /// Memory at the end of the staged bytes for so many more, the largest that a packet may take among them; nil without.

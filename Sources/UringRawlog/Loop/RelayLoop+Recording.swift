@@ -313,7 +313,8 @@ extension RelayLoop where R: ~Copyable {
 
   /// Staging memory that a session may still take.
   @inline(__always)
-  func share(of slot: Int) -> Int {
+  mutating func share(of slot: Int) -> Int {
+    guard !isCaptured else { return captureShare(of: slot) }
     let share = sessionShare - sessions[slot].stagingBytes
     guard sessions[slot].awaitsUser else { return share }
     return min(share, configuration.logMemoryBytes / Limits.awaitingShareOfLogMemory - awaitingBytes)

@@ -36,6 +36,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     var captureEnded: () -> Void = {}
     /// What was deleted, and what is to be said about that, since the last time.
     var swept: () -> [Sweeper.News] = { [] }
+    /// Nothing more is to be deleted; true while something still is, and then `wake` becomes readable when that is over.
+    var endSweeping: () -> Bool = { false }
     /// Names the index of a day that is over after it, and that day.
     var endIndexDay: (LocalTimeText) -> Void = { _ in }
     /// Who we are to clients, and whom we trust as the server; nil on a leg without TLS.
@@ -91,6 +93,8 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var captureRotation: CaptureRotation
   var conversations: ConversationTable
   var captureEnds = CaptureEnds()
+  /// Bytes of packets that were staged so far.
+  var captureStagedTotal: UInt64 = 0
   /// How many captures there were, and the last number that one had in its name.
   var lastCapture: UInt64 = 0
   var lastCaptureName: UInt64 = 0
@@ -369,6 +373,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     while !isFinished { try turn() }
     refusals.sayAt = min(refusals.sayAt, clock.now.nanoseconds)
     sayRefusals()
+    sayUnlistedDeletions()
     if deletedRecordings > 0 { report.say("deleted \(deletedRecordings) recordings, \(deletedBytes) bytes") }
     report.sumUp()
   }
@@ -611,6 +616,16 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     }
   }
 
+  /// The loop was made to end at once: what was deleted since the index was written is said instead.
+  private mutating func sayUnlistedDeletions() {
+    _ = environment.endSweeping()
+    for case .deleted(let deleted) in environment.swept() {
+      deletedRecordings += 1
+      deletedBytes += deleted.bytes
+      report.say("deleted, and not listed in the index: \(deleted.paths.joined(separator: ", "))")
+    }
+  }
+
   /// The first request to end lets sessions go on for the drain time; the second ends them, the third does not wait for
   /// recordings either.
   mutating func endRequested() {
@@ -642,7 +657,14 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       }
       advanceTouched()
     }
-    guard sessions.count > 0 && !isAbandoning || index.hasLines || index.isWriting || isCaptured && isCaptureBusy else {
+    let isRecording = sessions.count > 0 && !isAbandoning || isCaptured && isCaptureBusy
+    var isSweeping = false
+    if !isRecording {
+      // In this order: what was deleted before the end of that is there to be listed.
+      isSweeping = environment.endSweeping()
+      noteSwept()
+    }
+    guard isRecording || isSweeping || index.hasLines || index.isWriting else {
       isFinished = true
       return
     }
@@ -650,7 +672,10 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if sessions.count == 0 && exitDeadline == 0 { exitDeadline = now + Limits.exitNanoseconds }
     guard exitDeadline > 0 && now >= exitDeadline else { return }
     guard !isAbandoning else {
-      report.say("ended before the index was written: \(sessions.count) sessions were waiting for the disk", .error)
+      report.say(
+        isSweeping
+          ? "ended before the last deletion was over: the directory does not answer"
+          : "ended before the index was written: \(sessions.count) sessions were waiting for the disk", .error)
       isFinished = true
       return
     }

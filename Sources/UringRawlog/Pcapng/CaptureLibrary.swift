@@ -12,6 +12,8 @@ struct CaptureLibrary {
     /// The first part has its beginning, and the last its end.
     var hasBeginning = false
     var hasEnd = false
+    /// Which of the captures has the first part.
+    fileprivate var capture = 0
   }
 
   /// In the order of their first packets, capture by capture.
@@ -19,6 +21,7 @@ struct CaptureLibrary {
   /// What could not be read.
   private(set) var problems: [StartError] = []
   private var places: [String: Int] = [:]
+  private var captures = 0
 
   /// - Parameters:
   ///   - paths: of captures, in the order in which they were begun.
@@ -30,7 +33,22 @@ struct CaptureLibrary {
       } catch {
         problems.append(error)
       }
+      captures += 1
     }
+    places = [:]
+    // Side files have the sessions in the order of their ends.
+    sessions.sort { ($0.capture, $0.parts[0].firstBlock) < ($1.capture, $1.parts[0].firstBlock) }
+  }
+
+  /// Only the session with an id, for which no other lines of the side files need be read; or when there is none, those
+  /// whose ids begin like that.
+  ///
+  /// - Parameter chosen: the id, or its beginning; nil for all.
+  init(_ paths: [String], chosen: String?) {
+    self.init(paths, only: chosen)
+    guard let chosen, sessions.isEmpty else { return }
+    self.init(paths)
+    sessions.removeAll { !$0.id.hasPrefix(chosen) }
   }
 
   /// A capture of any kind, opened.
@@ -115,6 +133,6 @@ struct CaptureLibrary {
       return
     }
     places[id] = sessions.count
-    sessions.append(Session(id: id, parts: [part], hasBeginning: begins, hasEnd: ends))
+    sessions.append(Session(id: id, parts: [part], hasBeginning: begins, hasEnd: ends, capture: captures))
   }
 }

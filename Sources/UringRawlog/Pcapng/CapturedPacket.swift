@@ -108,3 +108,19 @@ extension CapturedPacket {
     hasRightChecksums = datagram.hasRightChecksums
   }
 }
+
+extension CapturedPacket {
+  /// What the first packet of a session says of it: between whom it is, as a start record has it.
+  func startRecord(of id: String) -> SessionRecord? {
+    func text(_ end: CapturedEndpoint) -> String {
+      var bytes = Bytes()
+      PeerAddress(end).append(to: &bytes)
+      return String(decoding: bytes.span, as: UTF8.self)
+    }
+    let isFromClient = direction == .in
+    var record = Array("{\"event\":\"start\",\"id\":".utf8) + jsonString(id)
+    record += Array(",\"client\":".utf8) + jsonString(text(isFromClient ? source : destination))
+    record += Array(",\"server\":".utf8) + jsonString(text(isFromClient ? destination : source)) + [0x7D]
+    return record.withUnsafeBytes { try? SessionRecord($0) }
+  }
+}

@@ -23,23 +23,6 @@ struct CapturedPart {
   }
 }
 
-/// What happens in a captured session. Bytes are valid until the reader is asked for the next event.
-enum CapturedEvent {
-  /// The session's first packet in a capture.
-  case beginning(id: String, continues: Bool, from: CapturedEndpoint, to: CapturedEndpoint, time: Int64)
-  /// What one side sent: what one packet has, which may be many lines or a part of one.
-  case bytes(Direction, UnsafeRawBufferPointer, time: Int64)
-  /// Bytes of a direction are missing here.
-  case gap(RecordingGap, time: Int64)
-  /// A side has ended its stream.
-  case finished(Direction, time: Int64)
-  /// A side has reset the connection, or the relay has cut it.
-  case reset(Direction, time: Int64)
-  /// The session's end record, a line of the index.
-  case record(UnsafeRawBufferPointer, time: Int64)
-  case damage(CaptureDamage)
-}
-
 /// Reads one session out of captures, from its first packet to its last, in their order.
 ///
 /// The session's blocks are found by their links, backwards, before any is given. Of a session with very many of them,
@@ -52,7 +35,7 @@ final class CapturedSessionReader {
   /// Places of the part's blocks that were not given yet, the last first; nil when the capture is read on.
   private var places: [UInt64]?
   private var session: UInt64 = 0
-  private var track = SequenceTrack()
+  private var content = CapturedContent()
   private var packet: CapturedPacket?
   /// Events of the packet that was read, in their order.
   private var events: [CapturedEvent] = []
@@ -78,32 +61,8 @@ final class CapturedSessionReader {
   }
 
   private func take(_ packet: CapturedPacket) {
-    events.removeAll(keepingCapacity: true)
     nextEvent = 0
-    func damage(_ kind: CaptureDamage.Kind) {
-      events.append(.damage(CaptureDamage(kind: kind, block: packet.block, session: packet.session)))
-    }
-    if !packet.hasRightChecksums { damage(.checksum) }
-    var gap: RecordingGap?
-    var record: UnsafeRawBufferPointer?
-    packet.forEachComment { comment in
-      switch comment {
-      case .session(let id, let continues):
-        events.append(
-          .beginning(
-            id: id, continues: continues, from: packet.source, to: packet.destination, time: packet.time))
-      case .gap(let bytes, let place): gap = RecordingGap(direction: packet.direction, offset: place, bytes: bytes)
-      case .record(let text): record = text
-      case .other: break
-      }
-    }
-    let missing = track.missing(before: packet, gap: gap?.bytes ?? 0)
-    if missing != 0 { damage(.missing(packet.direction, bytes: missing)) }
-    if let gap { events.append(.gap(gap, time: packet.time)) }
-    if !packet.payload.isEmpty { events.append(.bytes(packet.direction, packet.payload, time: packet.time)) }
-    if packet.has(TCPFlag.fin) { events.append(.finished(packet.direction, time: packet.time)) }
-    if packet.has(TCPFlag.rst) { events.append(.reset(packet.direction, time: packet.time)) }
-    if let record { events.append(.record(record, time: packet.time)) }
+    content.take(packet, to: &events)
   }
 
   // MARK: Packets

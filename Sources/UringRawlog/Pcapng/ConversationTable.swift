@@ -20,6 +20,8 @@ struct ConversationTable: ~Copyable {
   struct Entry {
     var conversation = CapturedConversation()
     var phase = Phase.none
+    /// What of it waits to be written.
+    var staged = StagedPart()
   }
 
   private let entries: UnsafeMutablePointer<Entry>

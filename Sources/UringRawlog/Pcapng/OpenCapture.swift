@@ -213,6 +213,9 @@ struct OpenCaptures: ~Copyable {
     @inline(__always) unsafeMutableAddress { memory + place }
   }
 
+  /// What waits to be written of both.
+  @inline(__always) var stagedBytes: Int { memory[0].stagedBytes &+ memory[1].stagedBytes }
+
   /// The capture for packets is being ended; the other takes its place.
   mutating func exchange() { current = 1 - current }
 }

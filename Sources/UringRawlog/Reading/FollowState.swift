@@ -27,8 +27,13 @@ struct FollowState: ~Copyable {
   var hasNewIndex = false
   /// The one session of a directory that was asked for.
   var onlyTitle: String?
-  /// The session whose heading was written last.
-  var current: FollowedSession?
+  /// The session whose heading was written last: a `FollowedSession`, or one of a `FollowedCapture`.
+  var current: AnyObject?
+  /// Captures that may grow, in the order in which they came, and the stems of all that were come upon.
+  var captures: [FollowedCapture] = []
+  var knownCaptures: Set<String> = []
+  /// Their sessions that have not ended, by their ids.
+  var capturedSessions: [String: FollowedCapture.Session] = [:]
 
   init(_ watch: consuming DirectoryWatch) {
     self.watch = watch
@@ -59,6 +64,11 @@ struct FollowState: ~Copyable {
   mutating func note(_ session: FollowedSession) {
     changes += 1
     session.hasChanged(changes)
+  }
+
+  /// Something was added to a capture.
+  func noteCapture(_ stem: String) {
+    for capture in captures where capture.stem == stem { capture.isDirty = true }
   }
 
   /// When there are too many, gives up those that were silent for longest.

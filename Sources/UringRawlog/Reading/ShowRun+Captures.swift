@@ -6,14 +6,10 @@ extension ShowRun {
   /// - Returns: how many were shown.
   @discardableResult
   mutating func showCaptures(_ paths: [String], _ chosen: String?, _ table: IndexTable?) throws -> Int {
-    let library = CaptureLibrary(paths)
+    let library = CaptureLibrary(paths, chosen: chosen)
     for problem in library.problems { complain(problem) }
-    var shown = 0
-    for session in library.sessions where chosen.map({ session.id.hasPrefix($0) }) ?? true {
-      try show(session, table)
-      shown += 1
-    }
-    return shown
+    for session in library.sessions { try show(session, table) }
+    return library.sessions.count
   }
 
   private mutating func show(_ session: CaptureLibrary.Session, _ table: IndexTable?) throws {

@@ -24,6 +24,10 @@ extension ShowRun {
     try showExisting(&state)
     state.table?.forgetEnded()
     while true {
+      if case .capture = target, state.captures.isEmpty {
+        try transcript.note("the capture was ended; name its directory to go on with the next")
+        return try transcript.output.flush()
+      }
       try transcript.output.flush()
       var ready = [
         pollfd(fd: state.watch.descriptor, events: Int16(POLLIN), revents: 0),
@@ -37,6 +41,7 @@ extension ShowRun {
       try take(state.watch.changes(), &state)
       for record in records { try take(record, &state) }
       for session in state.sessions.values where session.isDirty { try drain(session, .growing, &state) }
+      try drainCaptures(&state)
       try giveHeld(&state)
     }
   }
@@ -49,10 +54,6 @@ extension ShowRun {
 
   // MARK: What is followed
 
-  private static var cannotFollow: StartError {
-    StartError(.usage, "--follow: captures are not followed; leave it out, or open the capture with Wireshark")
-  }
-
   private var onlyID: String? {
     guard case .recording(let files) = target else { return nil }
     return files.id
@@ -63,7 +64,7 @@ extension ShowRun {
     case .recording(let files) where files.followsLinks:
       // The file itself: a symbolic link may lead to another directory.
       state.namedWatch = try state.watch.add(files.path(of: files.anyKind), isDirectory: false)
-    case .capture: throw Self.cannotFollow
+    case .capture(let path): state.namedWatch = try state.watch.add(path, isDirectory: false)
     case .recording(let files):
       // The other direction may still come.
       let prefix = String(decoding: files.path.utf8.dropLast(files.id.utf8.count), as: UTF8.self)
@@ -76,16 +77,25 @@ extension ShowRun {
   /// Shows what there is already, and remembers those sessions that have no end.
   private mutating func showExisting(_ state: inout FollowState) throws {
     switch target {
-    case .capture: throw Self.cannotFollow
+    case .capture(let path):
+      try followNamedCapture(path, &state)
+      try drainCaptures(&state)
     case .recording(let files):
       for files in files.layouts { try showOrFollow(files, title: files.id, &state) }
     case .directory(let path):
+      try followCaptures(in: path, &state)
+      try drainCaptures(&state)
       let listing = try RecordingListing(path)
       for problem in listing.problems { complain(StartError(.noInput, problem)) }
       for directory in listing.directories.dropFirst() {
         try state.watchDirectory(listing.path(directory), prefix: listing.path(directory), below: directory)
       }
-      for entry in try SessionChoice(listing, state.table).chosen(configuration.session) {
+      let choice = SessionChoice(listing, state.table)
+      // Where there are captures it may be a session of theirs, or become one.
+      let chosen =
+        state.knownCaptures.isEmpty
+        ? try choice.chosen(configuration.session) : (try? choice.chosen(configuration.session)) ?? []
+      for entry in chosen {
         let title = listing.title(entry)
         if configuration.session != nil { state.onlyTitle = title }
         for files in listing.files(entry).layouts { try showOrFollow(files, title: title, &state) }
@@ -118,19 +128,29 @@ extension ShowRun {
       case .written(let watch, let name):
         if name == IndexReader.name, watch == state.indexWatch { state.hasNewLines = true }
         guard let name else {
-          for session in state.sessions.values where watch == state.namedWatch { state.note(session) }
+          guard watch == state.namedWatch else { continue }
+          for session in state.sessions.values { state.note(session) }
+          for capture in state.captures { capture.isDirty = true }
           continue
         }
+        if let stem = FollowedCapture.stem(of: name) { state.noteCapture(stem) }
         guard let directory = state.directories[watch], let recording = RecordingName(name) else { continue }
         if let session = state.sessions[recording.key(in: directory.prefix)] { state.note(session) }
       case .added(let watch, let name):
         if name == IndexReader.name, watch == state.indexWatch { state.hasNewIndex = true }
+        if let directory = state.directories[watch], directory.below.isEmpty, case .directory = target {
+          addCapture(directory.prefix + name, &state)
+        }
         try add(name, watch, &state)
       case .directoryAdded(let watch, let name):
         guard case .directory = target, let below = state.directories[watch]?.below else { continue }
         try addDirectory(below + name + "/", &state)
       case .overflow:
         for session in state.sessions.values { state.note(session) }
+        for capture in state.captures { capture.isDirty = true }
+        if case .directory(let path) = target {
+          for capture in CaptureLibrary.captures(in: path) { addCapture(capture, &state) }
+        }
         state.hasNewLines = true
         try lookAgain(&state)
       }

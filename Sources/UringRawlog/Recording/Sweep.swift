@@ -15,8 +15,6 @@ struct Sweep {
 
   let root: String
   let retention: Retention
-  /// Recordings were deleted, in this order.
-  private(set) var deleted: [Deleted] = []
   /// What could not be done, in words.
   private(set) var problems: [String] = []
   /// The directory is within its limits; false when what is being written, or cannot be deleted, is too much alone.
@@ -26,11 +24,19 @@ struct Sweep {
 
   private var files: [Retention.File] = []
   private let descriptor: Int32
+  /// Whether another recording may be deleted; asked before each.
+  private let mayDelete: () -> Bool
+  /// Is given each that was, at once.
+  private let tell: (Deleted) -> Void
 
   /// - Throws: why the directory cannot be read.
-  init(_ root: String, _ retention: Retention) throws(Errno) {
+  init(
+    _ root: String, _ retention: Retention, mayDelete: @escaping () -> Bool, tell: @escaping (Deleted) -> Void
+  ) throws(Errno) {
     self.root = root
     self.retention = retention
+    self.mayDelete = mayDelete
+    self.tell = tell
     descriptor = openFile(root, flags: O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw .current }
   }
@@ -115,7 +121,10 @@ struct Sweep {
   ///
   /// - Returns: something of it is being written, or cannot be deleted: another plan is needed.
   private mutating func deleteAll(_ plan: Retention.Plan) -> Bool {
+    var gone: Set<String> = []
+    defer { files.removeAll { gone.contains($0.path) } }
     for deletion in plan.deletions {
+      guard mayDelete() else { return false }
       let locks = deletion.paths.map { lock($0) }
       defer { for case .held(let file) in locks { close(file) } }
       if locks.contains(.busy) {
@@ -123,6 +132,7 @@ struct Sweep {
         return true
       }
       guard delete(deletion) else { return true }
+      gone.formUnion(deletion.paths)
     }
     return false
   }
@@ -157,8 +167,7 @@ struct Sweep {
       for path in deletion.paths { leave(path) }
       return false
     }
-    files.removeAll { deletion.paths.contains($0.path) }
-    deleted.append(Deleted(paths: deletion.paths, bytes: deletion.bytes, reason: deletion.reason))
+    tell(Deleted(paths: deletion.paths, bytes: deletion.bytes, reason: deletion.reason))
     return true
   }
 }

@@ -13,7 +13,15 @@ final class Sweeper: Sendable {
   private let wake: Int32
   /// Another that ends the wait for the next look.
   private let soon: Int32
-  private let news = Mutex<[News]>([])
+  private let state = Mutex(State())
+
+  private struct State {
+    var news: [News] = []
+    /// A look is being taken: recordings may be deleted.
+    var isSweeping = false
+    /// No further recording is to be deleted.
+    var isEnding = false
+  }
 
   enum News: Equatable {
     case deleted(Sweep.Deleted)
@@ -60,40 +68,80 @@ final class Sweeper: Sendable {
 
   /// What is new, once.
   func take() -> [News] {
-    news.withLock { news in
-      defer { news = [] }
-      return news
+    state.withLock { state in
+      defer { state.news = [] }
+      return state.news
     }
   }
 
+  /// Nothing more is to be deleted than what is just being.
+  ///
+  /// - Returns: something still is; the loop is told when that is over.
+  func end() -> Bool {
+    state.withLock { state in
+      state.isEnding = true
+      return state.isSweeping
+    }
+  }
+
+  private func tell(_ news: News) {
+    let isFirst = state.withLock { state in
+      state.news.append(news)
+      return state.news.count == 1
+    }
+    if isFirst { SignalDescriptor.wake(wake) }
+  }
+
   private func work() {
-    var isShortageSaid = false
-    var problemsSaid: Set<String> = []
+    var said = Said()
     while true {
-      var told: [News] = []
       do throws(Errno) {
-        var sweep = try Sweep(root, retention)
-        sweep.run()
-        told = sweep.deleted.map { .deleted($0) }
-        for problem in sweep.problems where problemsSaid.insert(problem).inserted { told.append(.said(problem)) }
-        if !sweep.isEnough, !isShortageSaid {
-          told.append(
-            .said(
-              "what is being recorded in '\(root)' is more than may be kept; raise the --keep limits, or rotate sooner")
-          )
-        }
-        isShortageSaid = !sweep.isEnough
-        if compression != nil { compress(sweep.plainCaptures, &told) }
+        let captures = try sweep(&said)
+        if compression != nil { compress(captures) }
       } catch {
-        let problem = "cannot read the directory '\(root)': \(error.text); nothing is deleted there"
-        if problemsSaid.insert(problem).inserted { told = [.said(problem)] }
-      }
-      if !told.isEmpty {
-        news.withLock { $0 += told }
-        SignalDescriptor.wake(wake)
+        said.say("cannot read the directory '\(root)': \(error.text); nothing is deleted there", self)
       }
       wait()
     }
+  }
+
+  /// What the user was told, which is not told again.
+  private struct Said {
+    var isShortageSaid = false
+    private var problems: Set<String> = []
+
+    mutating func say(_ problem: String, _ sweeper: Sweeper) {
+      if problems.insert(problem).inserted { sweeper.tell(.said(problem)) }
+    }
+  }
+
+  /// Looks once, and deletes.
+  ///
+  /// - Returns: captures that may be compressed.
+  private func sweep(_ said: inout Said) throws(Errno) -> [String] {
+    let begins = state.withLock { state in
+      state.isSweeping = !state.isEnding
+      return state.isSweeping
+    }
+    guard begins else { return [] }
+    defer {
+      let isAwaited = state.withLock { state in
+        state.isSweeping = false
+        return state.isEnding
+      }
+      if isAwaited { SignalDescriptor.wake(wake) }
+    }
+    var sweep = try Sweep(
+      root, retention, mayDelete: { !self.state.withLock { $0.isEnding } }, tell: { self.tell(.deleted($0)) })
+    sweep.run()
+    for problem in sweep.problems { said.say(problem, self) }
+    if !sweep.isEnough, !said.isShortageSaid {
+      tell(
+        .said(
+          "what is being recorded in '\(root)' is more than may be kept; raise the --keep limits, or rotate sooner"))
+    }
+    said.isShortageSaid = !sweep.isEnough
+    return sweep.plainCaptures
   }
 
   /// Until it is time for the next look.
@@ -104,9 +152,9 @@ final class Sweeper: Sendable {
     read(soon, &count, 8)
   }
 
-  private func compress(_ captures: [String], _ told: inout [News]) {
+  private func compress(_ captures: [String]) {
     for capture in captures {
-      if let problem = Self.compress(root + "/" + capture, with: compression!.program) { told.append(.said(problem)) }
+      if let problem = Self.compress(root + "/" + capture, with: compression!.program) { tell(.said(problem)) }
     }
   }
 

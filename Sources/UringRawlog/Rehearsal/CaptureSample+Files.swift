@@ -52,4 +52,11 @@ extension Rehearsal {
   {
     try CaptureSample(sessions: sessions, seed: seed, rotateBytes: UInt64(rotateBytes)).write(to: directory)
   }
+
+  /// Writes one capture of very many short sessions, and its side file, into a directory.
+  ///
+  /// - Throws: `StartError` (73, 74) when a file cannot be made or written.
+  public static func writeLargeCapture(sessions: Int, to directory: String) throws(StartError) -> String {
+    try LargeCapture.write(sessions: sessions, to: directory)
+  }
 }

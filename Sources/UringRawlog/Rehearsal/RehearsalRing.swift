@@ -280,7 +280,7 @@ struct RehearsalRing: Ring, ~Copyable {
     preconditionFailure("nothing is spliced")
   }
 
-  mutating func cancel(_ target: Token, token: Token) {
+  mutating func cancel(_ target: Token, on descriptor: Int32, token: Token) {
     preconditionFailure("nothing is called back but what is on the listener")
   }
 

@@ -2,8 +2,8 @@ import Glibc
 
 /// The seam between the loop and the kernel.
 ///
-/// The loop is generic over it: `KernelRing` is the real one, tests drive the same loop over a simulated one. What it
-/// submits is prepared here and leaves with `submitAndWait`; memory handed to an operation must stay as it is until
+/// The loop is generic over it: `KernelRing` is io_uring, `EpollRing` does without it where it is refused, tests drive the
+/// same loop over a simulated one. What it submits is prepared here and leaves with `submitAndWait`; memory handed to an operation must stay as it is until
 /// that call for addresses, paths and vectors of buffers (IORING_FEAT_SUBMIT_STABLE), and until the completion for the
 /// bytes themselves. The few calls that need no ring (they never block) are here too, so that a simulation sees every
 /// descriptor.
@@ -58,8 +58,9 @@ protocol Ring: ~Copyable {
   mutating func close(_ descriptor: Int32, token: Token)
   /// Completes once when one of `events` (poll(2)) holds for a socket, or it failed.
   mutating func poll(_ socket: Int32, events: UInt32, token: Token)
-  /// Asks for the end of the operation that carries `target`, which completes with ECANCELED if that succeeds.
-  mutating func cancel(_ target: Token, token: Token)
+  /// Asks for the end of the operation on a descriptor that carries `target`, which completes with ECANCELED if that
+  /// succeeds.
+  mutating func cancel(_ target: Token, on descriptor: Int32, token: Token)
   /// The same for every operation on a descriptor.
   mutating func cancelAll(on descriptor: Int32, token: Token)
 
