@@ -180,7 +180,11 @@ class Soak:
             reasons[end.reason] = reasons.get(end.reason, 0) + 1
         return {"sessions": len(relay.index.ends), "reasons": reasons, "recordings": fates, "bytes": sums,
                 "recorded": recorded, "descriptors": [s[0] for s in samples], "memory_kib": [s[1] for s in samples],
-                "command": self.stage.relays[relay.name].command[1:]}
+                "options": [self._place(word) for word in self.stage.relays[relay.name].command[1:]]}
+
+    def _place(self, word):
+        """A word of a command line, without the directories of this run."""
+        return word.replace(self.stage.work, "WORK").replace(self.stage.captures, "CAPTURES")
 
     def _faults(self):
         counts = {}

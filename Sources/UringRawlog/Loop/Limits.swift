@@ -98,7 +98,7 @@ enum Limits {
   static let lingerCheckNanoseconds: UInt64 = 20_000_000
   /// How long after bytes came it is looked whether a multishot receive missed a reset behind them.
   static let hangUpNanoseconds: UInt64 = 1_000_000_000
-  /// How many flows are looked at for that in a turn: 0.3 us each.
+  /// How many flows are looked at for that in a turn: 0.2 us each.
   static let hangUpsPerTurn = 64
   /// How soon a unix socket whose backlog was full is tried again.
   static let connectRetryNanoseconds: UInt64 = 10_000_000
