@@ -129,23 +129,23 @@ fuzz-packages:
 
 # The library needs its C targets; the package manager has made them ready for it.
 FUZZ_OPTIMIZATION ?= -O -wmo
-CAPTURE_FUZZER = .build/fuzz/capture
+READERS_FUZZER = .build/fuzz/readers
 C_TARGETS = $(foreach name,CLibUring COpenSSL CZstd,-Xcc -fmodule-map-file=.build/release/$(name).build/module.modulemap)
-.PHONY: fuzz-captures
-fuzz-captures: build
-	mkdir -p .build/fuzz/capture-corpus
+.PHONY: fuzz-readers
+fuzz-readers: build
+	mkdir -p .build/fuzz/readers-corpus
 	test -e .build/fuzz/captures || (mkdir -p .build/fuzz/captures && \
 	  $(RELEASE) sample-captures --sessions 3 --seed 5 --rotate-size 1G --dir .build/fuzz/captures)
-	for file in .build/fuzz/captures/*.pcapng; do (printf '\002'; cat $$file) >.build/fuzz/capture-corpus/capture; done
-	for file in .build/fuzz/captures/*.idx; do (printf '\000'; cat $$file) >.build/fuzz/capture-corpus/side; done
+	for file in .build/fuzz/captures/*.pcapng; do (printf '\002'; cat $$file) >.build/fuzz/readers-corpus/capture; done
+	for file in .build/fuzz/captures/*.idx; do (printf '\000'; cat $$file) >.build/fuzz/readers-corpus/side; done
 	cp .build/fuzz/captures/*.pcapng .build/fuzz/captures/*.idx .build/fuzz/ && $(RELEASE) compress .build/fuzz/*.pcapng
-	for file in .build/fuzz/*.pcapng.zst; do (printf '\001'; cat $$file) >.build/fuzz/capture-corpus/zst; rm $$file; done
+	for file in .build/fuzz/*.pcapng.zst; do (printf '\001'; cat $$file) >.build/fuzz/readers-corpus/zst; rm $$file; done
 	$(SWIFTC) -swift-version 6 $(FUZZ_OPTIMIZATION) -use-ld=lld -sanitize=fuzzer,address -parse-as-library \
-	  -module-name CaptureFuzz -package-name fuzz \
-	  $(C_TARGETS) -o $(CAPTURE_FUZZER) $$(find Sources/UringRawlog -name '*.swift') Tests/Fuzz/CaptureFuzz.swift \
+	  -module-name ReadersFuzz -package-name fuzz \
+	  $(C_TARGETS) -o $(READERS_FUZZER) $$(find Sources/UringRawlog -name '*.swift') Tests/Fuzz/ReadersFuzz.swift \
 	  .build/release/CLibUring.build/*.o .build/release/COpenSSL.build/*.o -luring -lssl -lcrypto -lzstd
-	SWIFT_BACKTRACE=enable=no $(CAPTURE_FUZZER) -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -print_final_stats=1 \
-	  -artifact_prefix=.build/fuzz/ .build/fuzz/capture-corpus
+	SWIFT_BACKTRACE=enable=no $(READERS_FUZZER) -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -print_final_stats=1 \
+	  -artifact_prefix=.build/fuzz/ .build/fuzz/readers-corpus Tests/Fuzz/corpus-readers
 
 PREFIX ?= /usr/local
 install: build

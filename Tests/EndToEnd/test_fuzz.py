@@ -22,8 +22,8 @@ class Fuzz(unittest.TestCase):
                 corpus = len(os.listdir(os.path.join(ROOT, "Tests", "Fuzz", f"corpus-{target}")))
                 self.assertTrue(runs and int(runs.group(1)) > corpus, done.stderr[-5000:])
 
-    def test_captures(self):
-        done = subprocess.run(["make", "fuzz-captures", "FUZZ_SECONDS=5", "FUZZ_OPTIMIZATION=-Onone"], cwd=ROOT,
+    def test_readers(self):
+        done = subprocess.run(["make", "fuzz-readers", "FUZZ_SECONDS=5", "FUZZ_OPTIMIZATION=-Onone"], cwd=ROOT,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
                               timeout=1200, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr[-5000:])
