@@ -9,7 +9,7 @@ RAWLOG = .build/release/rawlog
 # The Swift runtime goes into the program: it runs where no Swift is installed.
 RELEASE_FLAGS = -c release --static-swift-stdlib
 
-.PHONY: all demo test unit-test end-to-end-test instructions bench bench-quick check format sanitize sim fuzz install clean
+.PHONY: all demo test unit-test end-to-end-test test-epoll instructions bench bench-quick check format sanitize sim fuzz install clean
 
 all: build
 
@@ -38,6 +38,12 @@ end-to-end-test: build
 	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) RAWLOG=$(abspath $(RAWLOG)) \
 	  $(PYTHON) -m unittest discover -p 'test_*.py' -v
 
+# All end-to-end tests with the relay on epoll instead of io_uring; `make test` runs a choice of them so.
+test-epoll: build
+	scripts/install-dependencies test
+	cd Tests/EndToEnd && URING_RAWLOG=$(abspath $(RELEASE)) RAWLOG=$(abspath $(RAWLOG)) URING_RAWLOG_ENGINE=epoll \
+	  $(PYTHON) -m unittest discover -p 'test_*.py' -v
+
 # What the relay's work costs in instructions, beside the budgets. `make test` compares them too.
 instructions: build
 	scripts/install-dependencies test
@@ -49,6 +55,24 @@ bench: build
 	scripts/install-dependencies bench
 	mkdir -p $(dir $(BENCH_OUTPUT))
 	URING_RAWLOG_COMMIT=$$(git describe --always --dirty 2>/dev/null) $(RELEASE) bench --peers --output $(BENCH_OUTPUT)
+
+# Sessions of all kinds while everything around the relays goes wrong, and a ledger of it; SOAK_OUTPUT=NAME keeps it.
+SOAK_SECONDS ?= 3600
+SOAK_SEED ?= $(shell date +%s)
+SOAK_OUTPUT ?=
+.PHONY: soak soak-short
+soak: build
+	scripts/install-dependencies test
+	URING_RAWLOG=$(abspath $(RELEASE)) scripts/soak --seconds $(SOAK_SECONDS) --seed $(SOAK_SEED) \
+	  $(if $(SOAK_OUTPUT),--output $(SOAK_OUTPUT))
+
+soak-short:
+	$(MAKE) soak SOAK_SECONDS=600
+
+# Idle sessions, connects a second, a stalled peer among a thousand.
+.PHONY: load
+load: build
+	URING_RAWLOG=$(abspath $(RELEASE)) scripts/load
 
 # An answer within a minute or so; nothing to quote.
 bench-quick: build

@@ -25,6 +25,11 @@ let dropInSettings: [SwiftSetting] =
       .when(configuration: .release)),
   ]
 
+// What links with the drop-in gets these too, and the libraries for tests are shared ones.
+let dropInLinkerSettings: [LinkerSetting] =
+  hasWholeRuntime
+  ? [] : [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
+
 let package = Package(
   name: "uring-rawlog",
   products: [
@@ -79,9 +84,7 @@ let package = Package(
       dependencies: ["CLibUring"],
       path: "Sources/Postlogin",
       swiftSettings: swiftSettings + dropInSettings,
-      // What is linked into it is linked into its tests too, and these are not static.
-      linkerSettings: hasWholeRuntime
-        ? [] : [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
+      linkerSettings: dropInLinkerSettings
     ),
     .testTarget(
       name: "PostloginTests",

@@ -124,11 +124,14 @@ final class Runner {
     case .bulk where isThorough, .bulk16 where isThorough:
       subjects += [OwnRelay.stamped(), OwnRelay.captured()]
       subjects += ["splice", "auto"].map(OwnRelay.relaying)
+      if workload == .bulk { subjects += OwnRelay.onEpoll() }
       if workload == .bulk { subjects.append(SpliceRelay.subject()) }
     case .mail where isThorough, .churn where isThorough:
       subjects.append(OwnRelay.captured())
       if memoryDirectory != nil { subjects.append(OwnRelay.recordedInMemory()) }
       if workload == .mail { subjects.append(OwnRelay.listening()) }
+      if workload == .churn { subjects += OwnRelay.onEpoll() }
+    case .pingpong where isThorough: subjects += OwnRelay.onEpoll()
     default: break
     }
     return subjects + peers.flatMap { $0.subjects(for: workload) }

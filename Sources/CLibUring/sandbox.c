@@ -127,8 +127,8 @@ int uring_restrict(int ring, const uint8_t *operations, unsigned count, uint8_t 
 
 // What is allowed whatever its arguments are.
 static const int allowed_calls[] = {
-    // The loop: waiting, the clocks, descriptors that it reads itself.
-    __NR_io_uring_enter, __NR_clock_gettime, __NR_read, __NR_write, __NR_close, __NR_fcntl, __NR_splice, __NR_pipe2,
+    // The loop: the clocks, descriptors that it reads itself.
+    __NR_clock_gettime, __NR_read, __NR_write, __NR_close, __NR_fcntl, __NR_splice, __NR_pipe2,
 #ifdef __NR_poll
     __NR_poll,
 #endif
@@ -158,6 +158,17 @@ static const int allowed_calls[] = {
 #endif
 };
 
+// What the loop waits with.
+static const int ring_calls[] = {__NR_io_uring_enter};
+
+// 441 is epoll_pwait2(2), which Debian 12's headers know and older ones do not. Connections are accepted beside it.
+static const int epoll_calls[] = {
+    441, __NR_epoll_pwait, __NR_epoll_ctl, __NR_accept4,
+#ifdef __NR_epoll_wait
+    __NR_epoll_wait,
+#endif
+};
+
 // A filter under construction.
 struct program {
   struct sock_filter steps[512];
@@ -179,6 +190,15 @@ static unsigned argument(int number, int high) {
   return offsetof(struct seccomp_data, args) + number * sizeof(uint64_t) + (high ? sizeof(uint32_t) : 0);
 }
 
+static void allow_equal(struct program *program, uint32_t value) {
+  add(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1));
+  answer(program, SECCOMP_RET_ALLOW);
+}
+
+static void allow_calls(struct program *program, const int *calls, size_t bytes) {
+  for (size_t place = 0; place < bytes / sizeof *calls; place += 1) allow_equal(program, (uint32_t)calls[place]);
+}
+
 // What follows is for `call` only, until `end_call`, which must come with everything in between counted.
 static unsigned short begin_call(struct program *program, int call) {
   add(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 0));
@@ -189,11 +209,6 @@ static unsigned short begin_call(struct program *program, int call) {
 static void end_call(struct program *program, unsigned short begin, int error) {
   answer(program, SECCOMP_RET_ERRNO | (uint32_t)error);
   program->steps[begin].jf = (uint8_t)(program->count - begin - 1);
-}
-
-static void allow_equal(struct program *program, uint32_t value) {
-  add(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1));
-  answer(program, SECCOMP_RET_ALLOW);
 }
 
 // Allowed when an argument's low half is one of `values`.
@@ -241,7 +256,7 @@ static void add_special_calls(struct program *program) {
   end_call(program, begin, EPERM);
 }
 
-int uring_install_filter(void) {
+int uring_install_filter(int with_epoll) {
   // The newest call that was known when the list was made. For later ones ENOSYS is the answer that C libraries know:
   // they do without.
   const uint32_t newest = 451;
@@ -256,9 +271,8 @@ int uring_install_filter(void) {
   add(&program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1));
   answer(&program, SECCOMP_RET_KILL_PROCESS);
 #endif
-  for (unsigned place = 0; place < sizeof allowed_calls / sizeof *allowed_calls; place += 1) {
-    allow_equal(&program, (uint32_t)allowed_calls[place]);
-  }
+  allow_calls(&program, with_epoll ? epoll_calls : ring_calls, with_epoll ? sizeof epoll_calls : sizeof ring_calls);
+  allow_calls(&program, allowed_calls, sizeof allowed_calls);
   add(&program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, newest, 0, 1));
   answer(&program, SECCOMP_RET_ERRNO | ENOSYS);
   add_special_calls(&program);
@@ -269,7 +283,10 @@ int uring_install_filter(void) {
 
 #else
 
-int uring_install_filter(void) { return -ENOSYS; }
+int uring_install_filter(int with_epoll) {
+  (void)with_epoll;
+  return -ENOSYS;
+}
 
 #endif
 

@@ -260,6 +260,13 @@ struct RelayOptions: ParsableArguments {
 
   @Option(
     name: .long,
+    help: ArgumentHelp(
+      "What the relay works with: io_uring, or epoll, which costs more and is for where io_uring is refused.",
+      valueName: "auto|io_uring|epoll"))
+  var engine = "auto"
+
+  @Option(
+    name: .long,
     help: ArgumentHelp("Sessions at once; those beyond wait in the listen backlog.", valueName: "number"))
   var maxSessions = "65536"
 
@@ -525,6 +532,7 @@ struct RelayOptions: ParsableArguments {
       try Values.duration(connectTimeout)
     }
     configuration.relay = try Self.choice("--relay", relay)
+    configuration.engine = try Self.choice("--engine", engine)
     configuration.handshakeNanoseconds = try Self.read("--handshake-timeout") { () throws(ValueError) in
       try Values.duration(handshakeTimeout)
     }

@@ -18,31 +18,7 @@ public enum Check {
     func good(_ text: String) { lines.append(Line(isGood: true, text: text)) }
     func bad(_ text: String) { lines.append(Line(isGood: false, text: text)) }
 
-    let kernel = KernelVersion.running
-    if kernel >= RingAvailability.oldestKernel {
-      good("kernel: \(kernel), \(RingAvailability.oldestKernel) or newer is needed")
-    } else {
-      bad("kernel: \(RingAvailability.explain(Errno(ENOSYS)))")
-    }
-    var leftAside: KernelRing.Features = []
-    do throws(StartError) {
-      leftAside = try Relay.featuresLeftAside()
-    } catch {
-      bad("environment: \(error.message)")
-    }
-    do throws(Errno) {
-      let ring = try KernelRing.make(without: leftAside)
-      good("io_uring: allowed, and the limit of locked memory is enough")
-      let missing = RingAvailability.missingOperations()
-      if missing.isEmpty {
-        good("operations: all found; bundled receives \(ring.hasBundles ? "used" : "not used (from kernel 6.16)")")
-      } else {
-        bad("operations: this kernel lacks \(missing.joined(separator: ", ")); run a newer one")
-      }
-    } catch {
-      bad("io_uring: \(RingAvailability.explain(error))")
-    }
-
+    let engine = checkEngine(configuration, into: &lines)
     let descriptors = DescriptorLimit.raise()
     let maxSessions = configuration.maxSessions
     let fitting = descriptors.sessions(
@@ -83,7 +59,7 @@ public enum Check {
     }
     if configuration.collector != nil { lines.append(collectorLine(configuration)) }
     if configuration.hasTLS { lines.append(tlsLine(configuration)) }
-    lines.append(sandboxLine(configuration))
+    lines.append(sandboxLine(configuration, engine))
     if let connect {
       do throws(ValueError) {
         let count = try AddressResolver.addresses(connecting: connect).count
@@ -95,15 +71,55 @@ public enum Check {
     return lines
   }
 
+  /// Whether there is an engine, and which one the relay would use.
+  private static func checkEngine(_ configuration: RelayConfiguration, into lines: inout [Line]) -> Engine {
+    func say(_ isGood: Bool, _ text: String) { lines.append(Line(isGood: isGood, text: text)) }
+
+    let (kernel, oldest) = (KernelVersion.running, RingAvailability.oldestKernel)
+    guard configuration.engine != .epoll else {
+      say(true, "kernel: \(kernel)")
+      say(true, "engine: epoll, as --engine says; io_uring, from kernel \(oldest) on, costs less")
+      return .epoll
+    }
+    var leftAside: RingFeatures = []
+    do throws(StartError) {
+      leftAside = try Relay.featuresLeftAside()
+    } catch {
+      say(false, "environment: \(error.message)")
+    }
+    do throws(Errno) {
+      let ring = try KernelRing.make(without: leftAside)
+      if kernel >= oldest {
+        say(true, "kernel: \(kernel), \(oldest) or newer is needed")
+      } else {
+        say(false, "kernel: \(RingAvailability.explain(Errno(ENOSYS)))")
+      }
+      say(true, "io_uring: allowed, and the limit of locked memory is enough")
+      let missing = RingAvailability.missingOperations()
+      if missing.isEmpty {
+        say(true, "operations: all found; bundled receives \(ring.hasBundles ? "used" : "not used (from kernel 6.16)")")
+      } else {
+        say(false, "operations: this kernel lacks \(missing.joined(separator: ", ")); run a newer one")
+      }
+      say(true, "engine: io_uring")
+      return ring.engine
+    } catch {
+      let isReplaced = configuration.engine == .auto && RingAvailability.isRefusal(error)
+      if kernel >= oldest { say(true, "kernel: \(kernel), \(oldest) or newer is needed") }
+      say(isReplaced, "io_uring: \(RingAvailability.explain(error))")
+      if isReplaced { say(true, "engine: epoll, which costs more than io_uring") }
+      return .epoll
+    }
+  }
+
   /// What the relay would give up here. It is tried in a thread that ends then.
-  private static func sandboxLine(_ configuration: RelayConfiguration) -> Line {
+  private static func sandboxLine(_ configuration: RelayConfiguration, _ engine: Engine) -> Line {
     guard configuration.isSandboxed else {
       return Line(isGood: true, text: "sandbox: off; whoever takes the relay over can do what its user can")
     }
-    let hasRingRestrictions = (try? KernelRing.make())?.isRestricted ?? false
     let sandbox = Sandbox(configuration, listeners: [], targets: [])
     do throws(StartError) {
-      let inForce = try sandbox.tried(hasRingRestrictions: hasRingRestrictions)
+      let inForce = try sandbox.tried(engine)
       let missing = inForce.missing.isEmpty ? "" : "; this system lacks \(inForce.missing.joined(separator: ", "))"
       return Line(isGood: true, text: "sandbox: \(inForce.parts.joined(separator: ", ")), no core files\(missing)")
     } catch {

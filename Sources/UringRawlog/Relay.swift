@@ -35,20 +35,69 @@ public enum Relay {
 
     let signals: Int32
     let wake: Int32
-    let ring: KernelRing
     do throws(Errno) {
       signals = try SignalDescriptor.open([SIGTERM, SIGINT, SIGHUP])
       wake = try SignalDescriptor.openWake()
     } catch {
       throw StartError(.osError, "cannot make a descriptor for signals: \(error.text); raise the limit of open files")
     }
-    let leftAside = try featuresLeftAside()
-    do throws(Errno) {
-      ring = try KernelRing.make(without: leftAside, restricted: configuration.isSandboxed)
-    } catch {
-      throw StartError(.unavailable, RingAvailability.explain(error))
-    }
+    let start = Start(
+      descriptors: descriptors, passed: passed, supervisor: supervisor, identity: identity, targets: targets,
+      collectors: collectors, tls: tls, signals: signals, wake: wake)
+    try chooseEngine(configuration, start, &report)
+  }
 
+  /// What was found out before there was an engine.
+  private struct Start {
+    var descriptors: DescriptorLimit
+    var passed: PassedSockets
+    var supervisor: Supervisor
+    var identity: Identity
+    var targets: [SocketAddress]
+    var collectors: [SocketAddress]
+    var tls: TLSFilesRead
+    var signals: Int32
+    var wake: Int32
+  }
+
+  /// Relays with the engine of the option, or else with io_uring unless that is refused.
+  private static func chooseEngine(
+    _ configuration: RelayConfiguration, _ start: Start, _ report: inout Report
+  ) throws(StartError) {
+    let leftAside = try featuresLeftAside()
+    let uring: KernelRing
+    do throws(Errno) {
+      guard configuration.engine != .epoll else { throw Errno(ENOSYS) }
+      uring = try KernelRing.make(without: leftAside, restricted: configuration.isSandboxed)
+    } catch {
+      switch configuration.engine {
+      case .epoll:
+        break
+      case .auto where RingAvailability.isRefusal(error):
+        report.say("using epoll, which costs more than io_uring, or say --engine epoll: \(RingAvailability.explain(error))")
+      case .auto, .uring:
+        throw StartError(.unavailable, RingAvailability.explain(error))
+      }
+      try relay(configuration, start, over: try makeEpoll(without: leftAside), &report)
+      return
+    }
+    try relay(configuration, start, over: uring, &report)
+  }
+
+  private static func makeEpoll(without leftAside: RingFeatures) throws(StartError) -> EpollRing {
+    do throws(Errno) {
+      return try EpollRing.make(without: leftAside)
+    } catch {
+      throw StartError(.unavailable, "epoll cannot be set up: \(error.text); raise the limits of open files and memory")
+    }
+  }
+
+  /// From an engine to the end.
+  private static func relay<R: SystemRing & ~Copyable>(
+    _ configuration: RelayConfiguration, _ start: Start, over ring: consuming R, _ report: inout Report
+  ) throws(StartError) {
+    let (descriptors, passed, identity) = (start.descriptors, start.passed, start.identity)
+    let (targets, collectors, wake) = (start.targets, start.collectors, start.wake)
     let listeners = try open(configuration.listen, passed)
     var isRunning = false
     defer { if !isRunning { close(listeners) } }
@@ -99,17 +148,17 @@ public enum Relay {
     }
     let hasTLS = configuration.hasTLS
     let sweeper = try sweeper(configuration, wake: wake)
-    let environment = RelayLoop<KernelRing>.Environment(
+    let environment = RelayLoop<R>.Environment(
       listeners: listeners, targets: targets, collectors: collectors, directory: directory, index: index.descriptor,
       indexPath: index.path,
       indexEndsTorn: index.endsTorn, processID: getpid(), maxSessions: min(fitting, configuration.maxSessions),
       // Sessions that only wait for their disk must not take the place of new ones.
       maxSlots: min(fitting, configuration.maxSessions * 2),
-      signals: signals, wake: wake, maxPipes: pipes, messages: STDERR_FILENO,
+      signals: start.signals, wake: wake, maxPipes: pipes, messages: STDERR_FILENO,
       captureEnded: { sweeper?.hurry() }, swept: { sweeper?.take() ?? [] },
       endSweeping: { sweeper?.end() ?? false },
       endIndexDay: { RecordingDirectory.endIndexDay(configuration, $0.date) },
-      front: tls.front, back: tls.back, supervisor: supervisor,
+      front: start.tls.front, back: start.tls.back, supervisor: start.supervisor,
       reopenIndex: { () throws(StartError) in
         let opened = try RecordingDirectory.openIndex(configuration)
         return (opened.descriptor, opened.endsTorn)
@@ -122,7 +171,7 @@ public enum Relay {
     if configuration.isSandboxed {
       try enterSandbox(
         Sandbox(configuration, listeners: listeners, targets: targets + collectors), configuration,
-        hasRingRestrictions: ring.isRestricted, &report)
+        ring.engine, &report)
     }
     if !configuration.compresses { try begin(sweeper) }
     if let unreadable = TLSFilesRead.firstUnreadable(configuration) {
@@ -145,9 +194,9 @@ public enum Relay {
 
   /// Gives up what is not needed from here on. Root without its capabilities is a user like others.
   private static func enterSandbox(
-    _ sandbox: Sandbox, _ configuration: RelayConfiguration, hasRingRestrictions: Bool, _ report: inout Report
+    _ sandbox: Sandbox, _ configuration: RelayConfiguration, _ engine: Engine, _ report: inout Report
   ) throws(StartError) {
-    let inForce = try sandbox.enter(hasRingRestrictions: hasRingRestrictions)
+    let inForce = try sandbox.enter(engine)
     for missing in inForce.missing {
       report.say("the sandbox goes without what this system does not have: \(missing)")
     }
@@ -241,11 +290,11 @@ public enum Relay {
   }
 
   /// `URING_RAWLOG_WITHOUT` names features of the kernel to do without, for a kernel in which one is broken.
-  static func featuresLeftAside() throws(StartError) -> KernelRing.Features {
-    var features: KernelRing.Features = []
+  static func featuresLeftAside() throws(StartError) -> RingFeatures {
+    var features: RingFeatures = []
     guard let value = getenv("URING_RAWLOG_WITHOUT") else { return features }
     for name in String(cString: value).split(separator: ",") {
-      guard let feature = KernelRing.Features.named(name) else {
+      guard let feature = RingFeatures.named(name) else {
         throw StartError(
           .usage, "URING_RAWLOG_WITHOUT: unknown feature '\(name)'; there are bundles, multishot and loop-files")
       }

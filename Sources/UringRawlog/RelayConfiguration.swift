@@ -42,6 +42,14 @@ public struct RelayConfiguration: Sendable {
     case out
   }
 
+  /// What the loop works with.
+  public enum EngineChoice: String, Sendable, CaseIterable {
+    /// io_uring, and epoll where that is refused.
+    case auto
+    case uring = "io_uring"
+    case epoll
+  }
+
   /// How bytes that are not recorded travel.
   public enum Way: String, Sendable, CaseIterable {
     /// Copied at first; spliced while they move in bulk.
@@ -123,6 +131,7 @@ public struct RelayConfiguration: Sendable {
   public var keepFreePercent = 0
   /// Captures are compressed when they were ended.
   public var compresses = false
+  public var engine = EngineChoice.auto
   /// Gives up what is not needed after the start (`Sandbox`).
   public var isSandboxed = true
   public var user: String?

@@ -11,6 +11,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.environ.get("URING_RAWLOG", os.path.join(ROOT, ".build", "release", "uring-rawlog"))
+# The engine that all relays are started with which name none: `make test-epoll` runs the same tests on the other one.
+ENGINE = os.environ.get("URING_RAWLOG_ENGINE")
 
 
 def wait_until(condition, seconds=20, what="condition"):
@@ -44,6 +46,8 @@ class Relay:
         for address in listen:
             command += ["--listen", address]
         command += [str(o) for o in options]
+        if ENGINE and "--engine" not in command:
+            command += ["--engine", ENGINE]
         self.command = command
         environment = dict(os.environ)
         environment.update(env or {})

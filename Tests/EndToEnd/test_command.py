@@ -1,9 +1,7 @@
 """The command line: what it says and how it ends, above all for input that is wrong."""
 
-import ctypes
 import grp
 import os
-import platform
 import pwd
 import re
 import shutil
@@ -14,6 +12,7 @@ import tempfile
 import unittest
 
 from peers import EchoServer, EndToEnd, connect, free_port, receive_exactly
+from refusal import skip_without_filters, without_io_uring
 from relay import PROGRAM, run, wait_until
 
 OPTIONS = ("--listen", "--connect", "--dir", "--timestamps", "--boundaries", "--ip-in-name", "--filter", "--only",
@@ -21,7 +20,7 @@ OPTIONS = ("--listen", "--connect", "--dir", "--timestamps", "--boundaries", "--
            "--connect-timeout", "--max-recording", "--drain", "--user", "--group", "--index", "--relay", "--layout",
            "--protocol", "--pre-login", "--secrets", "--leg", "--proxy-from", "--send-proxy", "--handshake-timeout",
            "--tls", "--tls-cert", "--tls-key", "--tls-key-password-file", "--tls-min-version", "--connect-tls",
-           "--sandbox", "--max-sessions-per-ip", "--max-rate-per-ip", "--connect-ca", "--connect-name", "--connect-insecure")
+           "--sandbox", "--engine", "--max-sessions-per-ip", "--max-rate-per-ip", "--connect-ca", "--connect-name", "--connect-insecure")
 SHORT_OPTIONS = ("-t", "-b", "-I", "-f")
 SYSEXITS = (64, 65, 66, 69, 71, 73, 74, 77, 78)
 ROOT = os.geteuid() == 0
@@ -554,49 +553,17 @@ class WrongUsers(Command):
         self.refused(self.arguments(more=["--user", "nobody"]), 77, self.directory)
 
 
-# A seccomp filter of five instructions: io_uring_setup fails with an error of our choice.
-
-class _Instruction(ctypes.Structure):
-    _fields_ = [("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte), ("k", ctypes.c_uint32)]
-
-
-class _Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.POINTER(_Instruction))]
-
-
-def without_io_uring(error):
-    """A preexec_fn after which io_uring_setup fails with `error`."""
-    load, equal, give = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
-    io_uring_setup = 425  # the same on every architecture but alpha
-    fail, allow = 0x00050000 | error, 0x7FFF0000  # SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW
-    instructions = (_Instruction * 4)(
-        _Instruction(load, 0, 0, 0),  # seccomp_data.nr
-        _Instruction(equal, 0, 1, io_uring_setup),
-        _Instruction(give, 0, 0, fail),
-        _Instruction(give, 0, 0, allow))
-    program = _Program(len(instructions), instructions)
-    libc = ctypes.CDLL(None, use_errno=True)
-    # prctl takes unsigned longs: a zero passed as an int may leave rubbish in the upper half.
-    zero = ctypes.c_ulong(0)
-
-    def install():
-        if libc.prctl(38, ctypes.c_ulong(1), zero, zero, zero) != 0:  # PR_SET_NO_NEW_PRIVS
-            os._exit(120)
-        if libc.prctl(22, ctypes.c_ulong(2), ctypes.byref(program), zero, zero) != 0:  # PR_SET_SECCOMP, FILTER
-            os._exit(121)
-    return install
-
-
 class IoUringRefused(Command):
+    """With `--engine io_uring`; what the default does is in test_engine.py."""
+
     EPERM, ENOMEM, ENOSYS = 1, 12, 38
 
     def setUp(self):
         super().setUp()
-        if platform.machine() not in ("x86_64", "aarch64"):
-            self.skipTest("the filter is written for x86_64 and aarch64")
-        probe = subprocess.run(["/bin/true"], preexec_fn=without_io_uring(self.EPERM), check=False)
-        if probe.returncode != 0:
-            self.skipTest("no seccomp filters here")
+        skip_without_filters(self)
+
+    def arguments(self, *given, **named):
+        return [*super().arguments(*given, **named), "--engine", "io_uring"]
 
     def test_seccomp(self):
         errors = self.refused(self.arguments(), 69, "io_uring", preexec_fn=without_io_uring(self.EPERM)).lower()

@@ -244,6 +244,26 @@ class Ends(EndToEnd):
     def test_server_resets(self):
         self._reset("server")
 
+    def test_reset_right_behind_bytes(self):
+        # A multishot receive that takes the bytes may not hear of the reset. The server neither sends nor ends by itself.
+        listener = self.listener()
+        for options in ((), ("--only", "192.0.2.1")):
+            with self.subTest(options=options):
+                relay = self.start(listener, *options)
+                servers = []
+                for number in range(50):
+                    client, server = self.pair(relay, listener)
+                    client.sendall(b"before\n")
+                    if number % 2:
+                        receive_exactly(server, 7)
+                        client.sendall(b"again\n")
+                    reset(client)
+                    servers.append((server, 6 if number % 2 else 7))
+                for server, count in servers:
+                    self.assertEqual(len(receive_all(server)), count)
+                    server.close()
+                self.assertEqual({record["client_close"] for record in relay.wait_ends(50)}, {"reset"})
+
     def test_reset_of_a_silent_session_reaches_the_other_side(self):
         for who in ("client", "server"):
             with self.subTest(who=who):

@@ -144,6 +144,12 @@ class FromWithin(Sandbox):
     def test_as_another_user(self):
         self.holds(self.probe("--user", "nobody", directory=self.directory("nobody", NOBODY)))
 
+    def test_with_epoll(self):
+        # It has no ring whose operations could be tried.
+        results = self.probe("--engine", "epoll", directory=self.directory("mine"))
+        self.assertNotIn("ring-close", results)
+        self.holds({"ring-close": "EBADF", "ring-nop": "EACCES", **results})
+
     def test_the_probe_can_succeed(self):
         # Otherwise it would show nothing. It ends by becoming another program.
         results = self.probe("--sandbox", "off", directory=self.directory("mine"))

@@ -190,7 +190,9 @@ struct FaultyRing: Ring, ~Copyable {
   mutating func poll(_ socket: Int32, events: UInt32, token: Token) {
     inner.poll(socket, events: events, token: token)
   }
-  mutating func cancel(_ target: Token, token: Token) { inner.cancel(target, token: token) }
+  mutating func cancel(_ target: Token, on descriptor: Int32, token: Token) {
+    inner.cancel(target, on: descriptor, token: token)
+  }
   mutating func cancelAll(on descriptor: Int32, token: Token) { inner.cancelAll(on: descriptor, token: token) }
 
   mutating func submitAndWait(nanoseconds: UInt64?) throws(Errno) {
@@ -230,6 +232,7 @@ struct FaultyRing: Ring, ~Copyable {
     if plant.strikes(.repeatedShutdown) { inner.shutdownSending(socket) }
   }
   func isDelivered(_ socket: Int32) -> Bool { inner.isDelivered(socket) }
+  func isHungUp(_ socket: Int32) -> Bool { inner.isHungUp(socket) }
   func peerAddress(of socket: Int32) -> PeerAddress? { inner.peerAddress(of: socket) }
   func peerPath(of socket: Int32) -> String? { inner.peerPath(of: socket) }
   func localAddress(of socket: Int32) -> PeerAddress? { inner.localAddress(of: socket) }

@@ -94,6 +94,37 @@ import Testing
     #expect(turns > 20)
   }
 
+  /// A multishot receive took a client's last bytes and did not hear of the reset behind them: the session stayed until
+  /// it was idle for too long.
+  @Test func resetThatTheReceiveMissesIsNoticed() throws {
+    let world = SimulatedWorld(seed: 4, bufferCount: 4, bufferBytes: 1000, hasBundles: true)
+    world.faults.resetMissed = 1
+    // The receive must go on when it has brought the bytes.
+    world.faults.multishotEnds = 0
+    let client = SimulatedWorld.Peer(script: Array("hello\n".utf8))
+    client.resetsAtEnd = true
+    let server = SimulatedWorld.Peer(script: [])
+    server.waitsForEnd = true
+    world.makeServer = { server }
+    world.backlog.append(client)
+    var configuration = Self.configuration()
+    configuration.idleNanoseconds = 3_600_000_000_000
+    var loop = try RelayLoop.make(
+      configuration: configuration, environment: Self.environment(), ring: SimulatedRing(world: world))
+    loop.start()
+    var turns = 0
+    while !client.hasReset || loop.sessions.count > 0 {
+      try loop.turn()
+      turns += 1
+      try #require(turns < 10_000, "the session does not end")
+    }
+    #expect(server.sawEnd && server.received == client.script)
+    loop.endRequested()
+    while !loop.isFinished { try loop.turn() }
+    #expect(world.indexText.contains("\"reason\":\"client-reset\""))
+    #expect(loop.clock.now.nanoseconds < 60_000_000_000)
+  }
+
   /// Sessions that move bulk between peers that stall, with few receive buffers and every file being written; what was
   /// not as it must be.
   private static func bulk(

@@ -5,12 +5,13 @@ import Testing
 
 @testable import UringRawlog
 
-/// The whole loop on the real ring, between real clients and a real server: what arrives, and what is recorded, is
+/// The whole loop on the real rings, between real clients and a real server: what arrives, and what is recorded, is
 /// exactly what was sent, with every set of the kernel's features.
-@Suite(.enabled(if: RealRing.isAllowed, "io_uring is not allowed here")) struct LoopTests {
+@Suite struct LoopTests {
   /// How a relay is made.
   struct Way: Sendable, CustomTestStringConvertible {
     var name: String
+    var engine = TestedRing.Engine.uring
     var without: UInt32
     var bufferCount = Limits.receiveBuffers
     var bufferBytes = Limits.receiveBufferBytes
@@ -29,17 +30,17 @@ import Testing
     var maxPipes = Limits.pipes
     var splicing = SpliceThresholds()
 
-    var testDescription: String { name }
+    var testDescription: String { "\(engine): \(name)" }
   }
 
   static let ways = [
     Way(name: "all features", without: 0, maxSessions: 10_000),
-    Way(name: "without bundles", without: KernelRing.Features.bundles.rawValue),
-    Way(name: "without multishot", without: KernelRing.Features.multishotReceive.rawValue),
-    Way(name: "without both", without: KernelRing.Features([.bundles, .multishotReceive]).rawValue),
+    Way(name: "without bundles", without: RingFeatures.bundles.rawValue),
+    Way(name: "without multishot", without: RingFeatures.multishotReceive.rawValue),
+    Way(name: "without both", without: RingFeatures([.bundles, .multishotReceive]).rawValue),
     Way(name: "few small buffers", without: 0, bufferCount: 4, bufferBytes: 512, boundaries: true, bytes: 40_000),
     Way(
-      name: "few small buffers without bundles", without: KernelRing.Features.bundles.rawValue, bufferCount: 2,
+      name: "few small buffers without bundles", without: RingFeatures.bundles.rawValue, bufferCount: 2,
       bufferBytes: 256, timestamps: true, boundaries: true, bytes: 20_000),
     Way(name: "unix sockets", without: 0, timestamps: true, isUnix: true, bytes: 60_000),
     Way(name: "recorded in spite of splice", without: 0, relay: .splice),
@@ -54,6 +55,16 @@ import Testing
       name: "unix sockets spliced in bulk", without: 0, isUnix: true, isRecorded: false,
       splicing: SpliceThresholds(bulkBytes: 30_000, bulkReceiveBytes: 3000, thinWakeBytes: 2000, thinWakes: 2)),
   ]
+
+  private static func onEachEngine(_ ways: [Way]) -> [Way] {
+    TestedRing.Engine.allowed.flatMap { engine in
+      ways.map { way in
+        var way = way
+        way.engine = engine
+        return way
+      }
+    }
+  }
 
   /// What a client does, as its first byte tells the server.
   private enum Conversation: UInt8, CaseIterable {
@@ -272,7 +283,7 @@ import Testing
 
   // MARK: The relay
 
-  @Test(arguments: ways)
+  @Test(arguments: onEachEngine(ways))
   func everyByteArrivesAndIsRecorded(_ way: Way) throws {
     let directory = try TemporaryDirectory()
     let count = 24
@@ -286,10 +297,10 @@ import Testing
   }
 
   /// What moves in bulk is spliced, small messages are copied again, and nothing of that shows in the bytes.
-  @Test(arguments: [false, true])
-  func aFlowIsSplicedWhileItMovesBulk(isUnix: Bool) throws {
+  @Test(arguments: TestedRing.Engine.allowed, [false, true])
+  func aFlowIsSplicedWhileItMovesBulk(_ engine: TestedRing.Engine, isUnix: Bool) throws {
     let directory = try TemporaryDirectory()
-    let way = Way(name: "bulk", without: 0, isUnix: isUnix, isRecorded: false)
+    let way = Way(name: "bulk", engine: engine, without: 0, isUnix: isUnix, isRecorded: false)
     var wasSpliced = [false, false]
     var promotions = 0
     var demotions = 0
@@ -345,17 +356,19 @@ import Testing
   }
 
   /// Bulk is recorded from the receive buffers themselves, what is small through staging, and one behind the other.
-  @Test(arguments: [
-    Way(name: "large buffers", without: 0), Way(name: "small buffers", without: 0, bufferCount: 64, bufferBytes: 4096),
-    Way(
-      name: "small buffers, without all that can be missing",
-      without: KernelRing.Features([.bundles, .multishotReceive, .filesInLoop]).rawValue, bufferCount: 64,
-      bufferBytes: 4096),
-    Way(name: "few small buffers", without: 0, bufferCount: 4, bufferBytes: 1024),
-    Way(name: "unix sockets", without: 0, bufferCount: 64, bufferBytes: 4096, isUnix: true),
-    Way(name: "files on the ring", without: KernelRing.Features.filesInLoop.rawValue),
-    Way(name: "stamped, and so never from receive buffers", without: 0, timestamps: true),
-  ])
+  @Test(
+    arguments: onEachEngine([
+      Way(name: "large buffers", without: 0),
+      Way(name: "small buffers", without: 0, bufferCount: 64, bufferBytes: 4096),
+      Way(
+        name: "small buffers, without all that can be missing",
+        without: RingFeatures([.bundles, .multishotReceive, .filesInLoop]).rawValue, bufferCount: 64,
+        bufferBytes: 4096),
+      Way(name: "few small buffers", without: 0, bufferCount: 4, bufferBytes: 1024),
+      Way(name: "unix sockets", without: 0, bufferCount: 64, bufferBytes: 4096, isUnix: true),
+      Way(name: "files on the ring", without: RingFeatures.filesInLoop.rawValue),
+      Way(name: "stamped, and so never from receive buffers", without: 0, timestamps: true),
+    ]))
   func bulkIsRecordedAsItWasRelayed(_ way: Way) throws {
     let directory = try TemporaryDirectory()
     var gathered = [0, 0]
@@ -380,13 +393,14 @@ import Testing
   }
 
   /// Peers that are slow to read lose their receive buffers to the others, also those that are just being written.
-  @Test(arguments: [
-    Way(name: "recorded as it is", without: 0, bufferCount: 16, bufferBytes: 4096),
-    Way(name: "stamped", without: 0, bufferCount: 16, bufferBytes: 4096, timestamps: true),
-    Way(
-      name: "without bundles", without: KernelRing.Features.bundles.rawValue, bufferCount: 8, bufferBytes: 4096),
-    Way(name: "unix sockets", without: 0, bufferCount: 16, bufferBytes: 4096, isUnix: true),
-  ])
+  @Test(
+    arguments: onEachEngine([
+      Way(name: "recorded as it is", without: 0, bufferCount: 16, bufferBytes: 4096),
+      Way(name: "stamped", without: 0, bufferCount: 16, bufferBytes: 4096, timestamps: true),
+      Way(
+        name: "without bundles", without: RingFeatures.bundles.rawValue, bufferCount: 8, bufferBytes: 4096),
+      Way(name: "unix sockets", without: 0, bufferCount: 16, bufferBytes: 4096, isUnix: true),
+    ]))
   func slowReadersAreRecordedToo(_ given: Way) throws {
     var way = given
     way.sendBufferBytes = 32 << 10
@@ -457,10 +471,10 @@ import Testing
   }
 
   /// Names that are taken, of files of others, are left alone, on the ring and in the loop.
-  @Test(arguments: [0, KernelRing.Features.filesInLoop.rawValue])
-  func takenNamesAreLeftAlone(without: UInt32) throws {
+  @Test(arguments: TestedRing.Engine.allowed, [0, RingFeatures.filesInLoop.rawValue])
+  func takenNamesAreLeftAlone(_ engine: TestedRing.Engine, without: UInt32) throws {
     let directory = try TemporaryDirectory()
-    let way = Way(name: "taken names", without: without, bytes: 2000)
+    let way = Way(name: "taken names", engine: engine, without: without, bytes: 2000)
     let count = 90
     // Enough numbers are free before for the loop to learn that the file system is prompt. Of some numbers only one of
     // the two names is taken.
@@ -503,9 +517,10 @@ import Testing
   }
 
   /// What one receive brought is one chunk, also when it filled several buffers; never more than one receive.
-  @Test(.enabled(if: RealRing.hasBundles), arguments: [false, true])
-  func aChunkIsWhatOneReceiveBrought(isBundled: Bool) throws {
-    var way = Way(name: "chunks", without: isBundled ? 0 : KernelRing.Features.bundles.rawValue, boundaries: true)
+  @Test(arguments: RealRing.hasBundles ? TestedRing.Engine.allowed : [.epoll], [false, true])
+  func aChunkIsWhatOneReceiveBrought(_ engine: TestedRing.Engine, isBundled: Bool) throws {
+    var way = Way(
+      name: "chunks", engine: engine, without: isBundled ? 0 : RingFeatures.bundles.rawValue, boundaries: true)
     way.bufferCount = 16
     way.bufferBytes = 512
     let directory = try TemporaryDirectory()
@@ -593,13 +608,29 @@ import Testing
       results.end(waking: wake)
     }
 
-    let environment = RelayLoop<KernelRing>.Environment(
-      listeners: listeners, targets: targets, directory: directoryDescriptor, index: index, processID: 77,
-      maxSessions: way.maxSessions, maxSlots: way.maxSessions * 2, wake: wake,
-      maxPipes: way.maxPipes, splicing: way.splicing)
-    let ring = try KernelRing.make(
-      bufferCount: way.bufferCount, bufferBytes: way.bufferBytes, without: KernelRing.Features(rawValue: way.without))
-    var loop = try RelayLoop.make(configuration: configuration, environment: environment, ring: ring)
+    func run<R: SystemRing & ~Copyable>(_ ring: consuming R) throws {
+      let environment = RelayLoop<R>.Environment(
+        listeners: listeners, targets: targets, directory: directoryDescriptor, index: index, processID: 77,
+        maxSessions: way.maxSessions, maxSlots: way.maxSessions * 2, wake: wake,
+        maxPipes: way.maxPipes, splicing: way.splicing)
+      try Self.run(
+        try RelayLoop.make(configuration: configuration, environment: environment, ring: ring), results, look)
+    }
+    let without = RingFeatures(rawValue: way.without)
+    switch way.engine {
+    case .uring:
+      try run(try KernelRing.make(bufferCount: way.bufferCount, bufferBytes: way.bufferBytes, without: without))
+    case .epoll:
+      try run(try EpollRing.make(bufferCount: way.bufferCount, bufferBytes: way.bufferBytes, without: without))
+    }
+    return results.accounts
+  }
+
+  /// Turns until the clients are done and everything is written.
+  private static func run<R: SystemRing & ~Copyable>(
+    _ relay: consuming RelayLoop<R>, _ results: Results, _ look: (borrowing SessionTable) -> Void
+  ) throws {
+    var loop = relay
     loop.start()
     while !loop.isFinished {
       try loop.turn()
@@ -612,7 +643,6 @@ import Testing
     #expect(used == 0 && held == 0 && parked == 0 && active == 0)
     let (usedPipes, idlePipes) = (loop.pipes.usedCount, loop.pipes.idleCount)
     #expect(usedPipes == 0 && idlePipes == 0)
-    return results.accounts
   }
 
   /// What the clients' threads tell the test's.

@@ -102,6 +102,7 @@ struct Scenario {
     if random.once(in: 4) { world.faults.sendShortage = 10 }
     if random.once(in: 4) { world.faults.peerReset = 100 }
     if random.once(in: 3) { world.faults.peerStall = 30 }
+    if random.once(in: 3) { world.faults.resetMissed = 2 }
     world.pipeBytes = [16, 1000, 1 << 16].randomElement(using: &random)!
     if random.once(in: 4) { world.faults.pipeRefused = 2 }
     if random.once(in: 10) { world.faults.spliceRefused = 40 }

@@ -70,7 +70,7 @@ struct SimulatedRing: Ring, ~Copyable {
   }
   mutating func close(_ descriptor: Int32, token: Token) { submit(.close, descriptor, token) }
   mutating func poll(_ socket: Int32, events: UInt32, token: Token) { submit(.poll(events: events), socket, token) }
-  mutating func cancel(_ target: Token, token: Token) { submit(.cancel(target), -1, token) }
+  mutating func cancel(_ target: Token, on descriptor: Int32, token: Token) { submit(.cancel(target), -1, token) }
   mutating func cancelAll(on descriptor: Int32, token: Token) { submit(.cancelAll, descriptor, token) }
 
   mutating func submitAndWait(nanoseconds: UInt64?) throws(Errno) { try world.run(nanoseconds: nanoseconds) }
@@ -90,6 +90,7 @@ struct SimulatedRing: Ring, ~Copyable {
   func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) { world.sendNow(socket, bytes) }
   func shutdownSending(_ socket: Int32) { world.shutdown(socket) }
   func isDelivered(_ socket: Int32) -> Bool { world.isDelivered() }
+  func isHungUp(_ socket: Int32) -> Bool { world.isHungUp(socket) }
   func peerAddress(of socket: Int32) -> PeerAddress? {
     // The client's number is its address, so that a record in the index names its client.
     world.peer(socket).map { PeerAddress(ipv4: $0.address, port: UInt16(truncatingIfNeeded: $0.number)) }

@@ -25,6 +25,8 @@ final class SimulatedWorld {
     var peerReset = 0
     var peerStall = 0
     var multishotEnds = 4
+    /// A multishot receive does not hear of a reset that comes with the last bytes, and never completes by itself.
+    var resetMissed = 0
     var enterFails = 0
     var pipeRefused = 0
     var spliceRefused = 0
@@ -92,6 +94,8 @@ final class SimulatedWorld {
     /// Bytes that the peer sent and the relay has not received.
     var incoming: [UInt8] = []
     var relayShut = false
+    /// The receive on it has missed a reset.
+    var isDeaf = false
     /// splice(2) does not wait for it.
     var isNonblocking = false
     let window: Int
@@ -250,6 +254,9 @@ final class SimulatedWorld {
       }
       complete(operation.token, found ? 1 : -ENOENT)
     default:
+      if case .receive = operation.kind, case .connection(let connection)? = descriptors[operation.descriptor] {
+        connection.isDeaf = false
+      }
       operations.append(operation)
     }
   }
@@ -589,6 +596,7 @@ final class SimulatedWorld {
       violate("receive on \(operation.descriptor), which is no connection")
       return true
     }
+    if connection.isDeaf { return false }
     if connection.incoming.isEmpty {
       if connection.peer.hasReset {
         complete(operation.token, -ECONNRESET)
@@ -626,6 +634,12 @@ final class SimulatedWorld {
     connection.incoming.removeFirst(count)
     let more = multishot && !random.once(in: faults.multishotEnds)
     complete(operation.token, Int32(count), buffer: first, more: more)
+    if more, connection.incoming.isEmpty, connection.peer.resetsAtEnd, connection.peer.willing == 0,
+      random.once(in: faults.resetMissed)
+    {
+      connection.peer.hasReset = true
+      connection.isDeaf = true
+    }
     return !more
   }
 
@@ -765,6 +779,8 @@ final class SimulatedWorld {
 
   /// A peer confirms sooner or later.
   func isDelivered() -> Bool { random.once(in: 2) }
+
+  func isHungUp(_ socket: Int32) -> Bool { peer(socket)?.hasReset == true }
 
   /// The peer of one of the relay's connections.
   func peer(_ descriptor: Int32) -> Peer? {

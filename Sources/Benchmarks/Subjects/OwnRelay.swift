@@ -16,6 +16,15 @@ enum OwnRelay {
     subject("plain, --relay \(mode)", .variant, notRecorded + ["--relay", mode])
   }
 
+  /// Without io_uring.
+  static func onEpoll() -> [Subject] {
+    let options = ["--engine", "epoll"]
+    return [
+      subject("plain, --engine epoll", .variant, notRecorded + ["--relay", "copy"] + options),
+      subject("recorded, --engine epoll", .variant, options),
+    ]
+  }
+
   /// It listens to the dialogue, and leaves the passwords of the load out.
   static func listening() -> Subject { subject(listeningName, .variant, listeningOptions) }
   private static let listeningName = "recorded --protocol imap"

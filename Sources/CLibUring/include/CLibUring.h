@@ -159,6 +159,37 @@ int uring_make_pipe(int ends[2], int bytes);
 long uring_splice(int from, int to, unsigned long bytes);
 int uring_make_nonblocking(int socket);
 
+// epoll(7), epoll.c.
+
+/// Events that one wait brings at most.
+#define URING_EPOLL_EVENTS 256
+/// What a descriptor was found ready for: EPOLLIN and the like, which have the values of POLLIN and the like.
+struct uring_event {
+  uint64_t token;
+  uint32_t events;
+};
+// All that a stream socket can become ready for, told once each time it becomes so (EPOLLET).
+static const uint32_t uring_epoll_everything = 0x1 | 0x2 | 0x4 | 0x2000 | 1U << 31;
+static const uint32_t uring_epoll_readable = 0x1;
+static const uint32_t uring_epoll_urgent = 0x2;
+static const uint32_t uring_epoll_writable = 0x4;
+static const uint32_t uring_epoll_error = 0x8;
+static const uint32_t uring_epoll_hang_up = 0x10;
+static const uint32_t uring_epoll_read_hang_up = 0x2000;
+
+/// A descriptor, or a negative errno.
+int uring_epoll_create(void);
+/// 0, or a negative errno.
+int uring_epoll_add(int epoll, int descriptor, uint32_t events, uint64_t token);
+void uring_epoll_remove(int epoll, int descriptor);
+/// How many events there are, or a negative errno. Waits for them as long as it is told, and without end when that is
+/// negative.
+int uring_epoll_wait(int epoll, struct uring_event *events, int most, int64_t nanoseconds);
+/// A connection that waits, as a socket that does not (accept4(2)), or a negative errno.
+int uring_accept(int listener);
+/// Gives a file in a directory another name there that nobody has yet: 0, or -1 and errno.
+int uring_renameat(int directory, const char *from, const char *to);
+
 // For the drop-in, which makes a process of its own for each session.
 /// Lets a ring that was set up with IORING_SETUP_R_DISABLED work: 0, or a negative errno.
 int uring_enable(int ring);
@@ -194,8 +225,9 @@ int uring_landlock_create(int abi);
 int uring_landlock_allow(int ruleset, int abi, const char *path, uint64_t access);
 int uring_landlock_allow_connecting(int ruleset, uint16_t port);
 int uring_landlock_enforce(int ruleset);
-/// Leaves the thread the system calls that the relay makes. After `uring_forbid_privileges`.
-int uring_install_filter(void);
+/// Leaves the thread the system calls that the relay makes, with a ring or, where `with_epoll`, without one. After
+/// `uring_forbid_privileges`.
+int uring_install_filter(int with_epoll);
 /// Leaves a ring that is not enabled yet these operations, and these flags of a submission.
 int uring_restrict(int ring, const uint8_t *operations, unsigned count, uint8_t flags);
 

@@ -12,6 +12,11 @@ enum Limits {
   /// Addresses, paths and vectors of one turn; when it is full the turn is submitted early.
   static let submissionArenaBytes = 512 << 10
 
+  /// Threads of the engine without io_uring that write and create files, and those that write what is appended: the
+  /// index must not wait for recordings on a disk that hangs.
+  static let fileThreads = 3
+  static let appendThreads = 1
+
   // MARK: Receiving
 
   /// The shared receive buffers: 8 MiB. Fewer starve mail sessions, more fall out of the cache.
@@ -91,6 +96,10 @@ enum Limits {
 
   /// How often it is looked whether the last bytes for such a leg were confirmed.
   static let lingerCheckNanoseconds: UInt64 = 20_000_000
+  /// How long after bytes came it is looked whether a multishot receive missed a reset behind them.
+  static let hangUpNanoseconds: UInt64 = 1_000_000_000
+  /// How many flows are looked at for that in a turn: 0.3 us each.
+  static let hangUpsPerTurn = 64
   /// How soon a unix socket whose backlog was full is tried again.
   static let connectRetryNanoseconds: UInt64 = 10_000_000
   /// How long the end waits for recordings after the last session was ended.
@@ -262,6 +271,7 @@ enum Limits {
     precondition(splicedBytesPerFlowLeast <= splicedBytesPerFlow && splicedBytesPerFlow <= splicedBytesPerTurn)
     precondition(sessionsMaximum <= 1 << 24, "the token has 24 bits for the slot")
     precondition(sendVectors <= 1024 && writeVectors <= 1024, "IOV_MAX")
+    precondition(fileThreads > 0 && appendThreads > 0, "somebody works on files")
     precondition(MemoryLayout<Completion>.stride == 16, "the size of the kernel's completion entry")
     precondition(
       submissionArenaBytes >= 4 * (writeVectors + sendVectors) * 16, "an operation's vectors fit the arena")

@@ -70,7 +70,7 @@ extension RelayLoop where R: ~Copyable {
         ring.accept(environment.listeners[listener].descriptor, multishot: isRoomy, token: token)
       case .many where !isRoomy:
         accepting[listener] = .cancelling
-        ring.cancel(token, token: Token(.cancelAccept))
+        ring.cancel(token, on: environment.listeners[listener].descriptor, token: Token(.cancelAccept))
       case .off, .many, .one, .cancelling, .closed:
         break
       }

@@ -15,7 +15,7 @@ extension RelayLoop where R: ~Copyable {
       if configuration.connectNanoseconds > 0 {
         let end = sessions[slot].connectingSince + configuration.connectNanoseconds
         guard end > now else {
-          last = Errno(ETIMEDOUT)
+          last = Errno(sessions[slot].lacksDescriptor ? EMFILE : ETIMEDOUT)
           break
         }
         // Addresses that do not answer share the time, so that the last one gets its turn.
@@ -27,6 +27,7 @@ extension RelayLoop where R: ~Copyable {
         socket = try ring.makeSocket(family: environment.targets[place].family)
       } catch  where error.isOutOfDescriptors {
         // A session that ends will leave some; until then this one waits.
+        sessions[slot].lacksDescriptor = true
         sessions[slot].connectDeadline = now + min(rest, Limits.descriptorRetryNanoseconds)
         heap.tighten(slot, to: sessions[slot].connectDeadline, in: &sessions)
         return
@@ -35,6 +36,7 @@ extension RelayLoop where R: ~Copyable {
         sessions[slot].target += 1
         continue
       }
+      sessions[slot].lacksDescriptor = false
       sessions[slot].serverSocket = socket
       sessions[slot].isServerUnix = environment.targets[place].family == AF_UNIX
       sessions[slot].socketOperations += 1

@@ -11,6 +11,7 @@ extension RelayLoop where R: ~Copyable {
       sessions[flow: flow].receiveEnded()
     }
     guard completion.result <= 0 else {
+      if completion.more, !sessions[flow: flow].isUnsure { becomeUnsure(flow) }
       takeBytes(flow, completion)
       return
     }
@@ -254,10 +255,10 @@ extension RelayLoop where R: ~Copyable {
   }
 
   @inline(never)
-  private mutating func cancelReceive(_ flow: FlowIndex) {
+  mutating func cancelReceive(_ flow: FlowIndex) {
     sessions[flow: flow].receiveCancelling()
     sessions[flow.slot].socketOperations += 1
-    ring.cancel(receiveToken(flow), token: token(.cancel, flow.slot))
+    ring.cancel(receiveToken(flow), on: socket(flow.slot, flow.source), token: token(.cancel, flow.slot))
   }
 
   @inline(__always)
@@ -427,7 +428,7 @@ extension RelayLoop where R: ~Copyable {
         else { continue }
         sessions[flow: flow].isEvicting = true
         sessions[flow.slot].socketOperations += 1
-        ring.cancel(sendToken(flow), token: token(.cancel, flow.slot))
+        ring.cancel(sendToken(flow), on: socket(flow.slot, flow.sink), token: token(.cancel, flow.slot))
       } else if sessions[flow.slot].sealing != .none, let tls = tls(flow.slot, flow.sink), tls.isBusy,
         now - tls.sendingSince >= Limits.stalledSendNanoseconds
       {

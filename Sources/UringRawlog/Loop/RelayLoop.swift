@@ -149,6 +149,11 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
   var touched = SlotQueue(capacity: 1024)
   /// Flows without a receive buffer, and files that wait for staging memory; each with its slot's generation above.
   var starved = SlotQueue()
+  /// Flows whose multishot receive may have missed a reset, how many of them are looked at now, and when the next are
+  /// (monotonic nanoseconds).
+  var unsure = SlotQueue()
+  var unsureDue = 0
+  var unsureAt: UInt64 = 0
   /// Flows for which the kernel had no memory, and until when they rest (monotonic nanoseconds).
   var resting = SlotQueue()
   var restUntil: UInt64 = 0
@@ -397,6 +402,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     workDeadlines()
     if refusals.sayAt > 0 { sayRefusals() }
     if !resting.isEmpty { endRest() }
+    if !unsure.isEmpty { workUnsure() }
     if !handshakes.isEmpty { workHandshakes() }
     advanceTouched()
     readyFlows = 0
@@ -532,6 +538,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
     if index.waitingSince > 0 { next = min(next, max(index.waitingSince + flushAge, indexRetryAt)) }
     if acceptPausedUntil > 0, !isDraining { next = min(next, acceptPausedUntil) }
     if !resting.isEmpty { next = min(next, restUntil) }
+    if !unsure.isEmpty { next = min(next, unsureDue > 0 ? now : unsureAt) }
     if refusals.sayAt > 0 { next = min(next, refusals.sayAt) }
     if trimAt > 0 { next = min(next, trimAt) }
     if !handshakes.isEmpty { return 0 }
@@ -668,8 +675,7 @@ struct RelayLoop<R: Ring & ~Copyable>: ~Copyable {
       report.say(
         isSweeping
           ? "ended before the last deletion was over: the directory does not answer"
-          : "ended before the index was written: \(sessions.count) sessions were waiting for the disk",
-        .error)
+          : "ended before the index was written: \(sessions.count) sessions were waiting for the disk", .error)
       isFinished = true
       return
     }

@@ -280,7 +280,7 @@ struct RehearsalRing: Ring, ~Copyable {
     preconditionFailure("nothing is spliced")
   }
 
-  mutating func cancel(_ target: Token, token: Token) {
+  mutating func cancel(_ target: Token, on descriptor: Int32, token: Token) {
     preconditionFailure("nothing is called back but what is on the listener")
   }
 
@@ -321,6 +321,7 @@ struct RehearsalRing: Ring, ~Copyable {
   func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) {}
   func shutdownSending(_ socket: Int32) {}
   func isDelivered(_ socket: Int32) -> Bool { true }
+  func isHungUp(_ socket: Int32) -> Bool { false }
   func peerAddress(of socket: Int32) -> PeerAddress? {
     PeerAddress(ipv4: 0x7F00_0001, port: 40000 &+ UInt16(truncatingIfNeeded: socket))
   }

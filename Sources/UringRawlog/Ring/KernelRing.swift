@@ -2,44 +2,18 @@ import CLibUring
 import Glibc
 
 /// The real ring: io_uring(7) with one provided-buffer ring for all receives.
-struct KernelRing: Ring, ~Copyable {
-  /// What newer kernels offer and the loop can do without. `URING_RAWLOG_WITHOUT` names those that are left aside.
-  struct Features: OptionSet {
-    let rawValue: UInt32
-    /// One receive fills several buffers (IORING_FEAT_RECVSEND_BUNDLE, kernel 6.10).
-    static let bundles = Features(rawValue: 1)
-    /// A receive that stays armed (IORING_RECV_MULTISHOT, kernel 6.0); without it each is armed anew.
-    static let multishotReceive = Features(rawValue: 2)
-    /// A multishot receive ends after so many bytes (kernel 6.17).
-    static let receiveCap = Features(rawValue: 4)
-    /// Files of a file system in memory are created and written in the loop itself.
-    static let filesInLoop = Features(rawValue: 8)
-
-    /// Names as in `URING_RAWLOG_WITHOUT=bundles,multishot,loop-files`; unknown ones are nil.
-    static func named(_ name: some StringProtocol) -> Features? {
-      switch name {
-      case "bundles": .bundles
-      case "multishot": .multishotReceive
-      case "loop-files": .filesInLoop
-      default: nil
-      }
-    }
-  }
-
+struct KernelRing: SystemRing, ~Copyable {
   private let ring: UnsafeMutablePointer<io_uring>
   private var buffers: BufferRing
-  private let features: Features
-  /// It does only what the loop asks for: operations do not pass the filter of system calls.
-  let isRestricted: Bool
+  let features: RingFeatures
+  let engine: Engine
   /// Addresses, paths, vectors and message headers of operations that were prepared but not yet submitted.
   private let arena: UnsafeMutableRawPointer
   private var arenaUsed = 0
 
   /// - Throws: the error of io_uring_setup(2) or io_uring_register(2); `RingAvailability` explains it to the user.
-  static func make(
-    entries: Int = Limits.submissionEntries, bufferCount: Int = Limits.receiveBuffers,
-    bufferBytes: Int = Limits.receiveBufferBytes, without: Features = [],
-    restricted: Bool = true
+  static func build(
+    entries: Int, bufferCount: Int, bufferBytes: Int, without: RingFeatures, restricted: Bool
   ) throws(Errno) -> KernelRing {
     let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
     let parameters: io_uring_params
@@ -69,7 +43,7 @@ struct KernelRing: Ring, ~Copyable {
         throw Errno(-result)
       }
     }
-    var found: Features = [.multishotReceive, .filesInLoop]
+    var found: RingFeatures = [.multishotReceive, .filesInLoop]
     if parameters.features & uring_feat_recvsend_bundle != 0, KernelVersion.running >= bundlesInOrder {
       found.insert(.bundles)
     }
@@ -93,9 +67,9 @@ struct KernelRing: Ring, ~Copyable {
   }
 
   private init(
-    ring: UnsafeMutablePointer<io_uring>, buffers: consuming BufferRing, features: Features, isRestricted: Bool
+    ring: UnsafeMutablePointer<io_uring>, buffers: consuming BufferRing, features: RingFeatures, isRestricted: Bool
   ) {
-    self.isRestricted = isRestricted
+    engine = .uring(isRestricted: isRestricted)
     self.ring = ring
     self.buffers = buffers
     self.features = features
@@ -137,7 +111,6 @@ struct KernelRing: Ring, ~Copyable {
 
   var bufferCount: Int { buffers.count }
   var bufferBytes: Int { buffers.bytes }
-  var hasBundles: Bool { features.contains(.bundles) }
   let hasMultishotAccept = !Self.multishotAcceptBroken.contains(.running)
   @inline(__always) func bufferAddress(_ buffer: Int) -> UnsafeMutableRawPointer { buffers.address(buffer) }
   @inline(__always) func bufferAfter(_ buffer: Int) -> Int { buffers.after(buffer) }
@@ -259,20 +232,6 @@ struct KernelRing: Ring, ~Copyable {
     uring_set_address(entry.submission, entry.path, mode, 0)
   }
 
-  func answersAtOnce(_ directory: Int32) -> Bool {
-    features.contains(.filesInLoop) && uring_is_in_memory(directory) != 0
-  }
-
-  mutating func openNow(_ directory: Int32, _ path: UnsafePointer<CChar>, flags: Int32, mode: UInt32) -> Int32? {
-    let descriptor = uring_openat(directory, path, flags, mode)
-    return descriptor < 0 ? -errno : descriptor
-  }
-
-  mutating func writeNow(_ file: Int32, _ vectors: UnsafeMutableBufferPointer<iovec>, offset: Int64) -> Int32? {
-    let count = pwritev(file, vectors.baseAddress, Int32(vectors.count), off_t(offset))
-    return count < 0 ? -errno : Int32(truncatingIfNeeded: count)
-  }
-
   mutating func truncate(_ file: Int32, to bytes: UInt64, token: Token) {
     // An operation that the kernel does not know fails with EINVAL, which nobody waits for.
     uring_set_address(next(uring_op_ftruncate, file, token), nil, 0, bytes)
@@ -315,7 +274,7 @@ struct KernelRing: Ring, ~Copyable {
     uring_set_poll_events(next(uring_op_poll_add, socket, token), events)
   }
 
-  mutating func cancel(_ target: Token, token: Token) {
+  mutating func cancel(_ target: Token, on descriptor: Int32, token: Token) {
     uring_set_cancel_target(next(uring_op_async_cancel, -1, token), target.rawValue)
   }
 
@@ -342,69 +301,17 @@ struct KernelRing: Ring, ~Copyable {
 
   // MARK: Calls beside the ring
 
-  func now() -> Instant { .current }
+  mutating func makeSocket(family: Int32) throws(Errno) -> Int32 { try makeLeg(family: family) }
+}
 
-  mutating func makeSocket(family: Int32) throws(Errno) -> Int32 {
-    let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    guard descriptor >= 0 else { throw Errno.current }
-    prepareLeg(descriptor, family: family)
-    return descriptor
-  }
-
-  func makeNonblocking(_ socket: Int32) -> Bool { uring_make_nonblocking(socket) >= 0 }
-
-  mutating func makePipe(bytes: Int) throws(Errno) -> Pipe {
-    var ends: (Int32, Int32) = (-1, -1)
-    let size = withUnsafeMutableBytes(of: &ends) {
-      uring_make_pipe($0.baseAddress!.assumingMemoryBound(to: Int32.self), Int32(bytes))
-    }
-    guard size >= 0 else { throw Errno(-size) }
-    return Pipe(reading: ends.0, writing: ends.1, bytes: Int(size))
-  }
-
-  func close(_ pipe: Pipe) {
-    // Closing a pipe never waits, so there is nothing that the ring could do better.
-    _ = Glibc.close(pipe.reading)
-    _ = Glibc.close(pipe.writing)
-  }
-
-  func splice(from: Int32, to: Int32, bytes: Int) -> Int { uring_splice(from, to, UInt(bytes)) }
-
-  func sendNow(_ socket: Int32, _ bytes: UnsafeRawBufferPointer) {
-    _ = Glibc.send(socket, bytes.baseAddress, bytes.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
-  }
-
-  func shutdownSending(_ socket: Int32) {
-    // ENOTCONN: the peer reset the connection meanwhile; the receive says so.
-    _ = shutdown(socket, Int32(SHUT_WR))
-  }
-
-  func isDelivered(_ socket: Int32) -> Bool {
-    // SIOCOUTQ: bytes in the send queue that are not acknowledged (tcp(7)); on unix sockets, not received.
-    var unconfirmed: Int32 = 0
-    return uring_unconfirmed_bytes(socket, &unconfirmed) != 0 || unconfirmed == 0
-  }
-
-  func peerAddress(of socket: Int32) -> PeerAddress? { SocketAddress.peer(of: socket)?.peer }
-
-  func peerPath(of socket: Int32) -> String? {
-    guard let path = SocketAddress.peer(of: socket)?.unixPath, !path.isEmpty else { return nil }
-    return path
-  }
-
-  func localPort(of socket: Int32) -> UInt16? { localAddress(of: socket)?.port }
-
-  func localAddress(of socket: Int32) -> PeerAddress? { SocketAddress.local(of: socket)?.peer }
-
-  func lock(_ file: Int32) {
-    // Whoever holds it already is about to find out that the file is somebody else's.
-    _ = flock(file, LOCK_EX | LOCK_NB)
-  }
-
-  mutating func openDirectory(_ path: String) -> Int32? {
-    let descriptor = openDirectoryPath(path)
-    return descriptor >= 0 ? descriptor : nil
-  }
+/// A stream socket with the options of a leg.
+///
+/// - Parameter flags: of socket(2), beside SOCK_CLOEXEC.
+func makeLeg(family: Int32, flags: Int32 = 0) throws(Errno) -> Int32 {
+  let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue) | flags, 0)
+  guard descriptor >= 0 else { throw Errno.current }
+  prepareLeg(descriptor, family: family)
+  return descriptor
 }
 
 /// The options of a leg. Set on a listening socket they are inherited by what it accepts (tcp(7)).

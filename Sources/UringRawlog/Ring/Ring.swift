@@ -2,8 +2,8 @@ import Glibc
 
 /// The seam between the loop and the kernel.
 ///
-/// The loop is generic over it: `KernelRing` is the real one, tests drive the same loop over a simulated one. What it
-/// submits is prepared here and leaves with `submitAndWait`; memory handed to an operation must stay as it is until
+/// The loop is generic over it: `KernelRing` is io_uring, `EpollRing` does without it where it is refused, tests drive the
+/// same loop over a simulated one. What it submits is prepared here and leaves with `submitAndWait`; memory handed to an operation must stay as it is until
 /// that call for addresses, paths and vectors of buffers (IORING_FEAT_SUBMIT_STABLE), and until the completion for the
 /// bytes themselves. The few calls that need no ring (they never block) are here too, so that a simulation sees every
 /// descriptor.
@@ -58,8 +58,9 @@ protocol Ring: ~Copyable {
   mutating func close(_ descriptor: Int32, token: Token)
   /// Completes once when one of `events` (poll(2)) holds for a socket, or it failed.
   mutating func poll(_ socket: Int32, events: UInt32, token: Token)
-  /// Asks for the end of the operation that carries `target`, which completes with ECANCELED if that succeeds.
-  mutating func cancel(_ target: Token, token: Token)
+  /// Asks for the end of the operation on a descriptor that carries `target`, which completes with ECANCELED if that
+  /// succeeds.
+  mutating func cancel(_ target: Token, on descriptor: Int32, token: Token)
   /// The same for every operation on a descriptor.
   mutating func cancelAll(on descriptor: Int32, token: Token)
 
@@ -90,6 +91,8 @@ protocol Ring: ~Copyable {
   func shutdownSending(_ socket: Int32)
   /// All that was sent on a socket was confirmed by the peer's kernel.
   func isDelivered(_ socket: Int32) -> Bool
+  /// The connection of a socket is over in both directions, by a reset or another failure (poll(2), POLLHUP).
+  func isHungUp(_ socket: Int32) -> Bool
   func peerAddress(of socket: Int32) -> PeerAddress?
   /// The path that a peer on a unix socket is bound to; nil for most, which are bound to none.
   func peerPath(of socket: Int32) -> String?

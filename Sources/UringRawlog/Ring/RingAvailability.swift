@@ -6,6 +6,9 @@ enum RingAvailability {
   /// The oldest kernel that has everything the loop is built on (DEFER_TASKRUN, multishot receive, buffer rings).
   static let oldestKernel = KernelVersion(major: 6, minor: 1)
 
+  /// Somebody does not want it used here, or it was left out: not a shortage that passes.
+  static func isRefusal(_ error: Errno) -> Bool { [ENOSYS, EPERM, EACCES].contains(error.code) }
+
   /// The words for the user when io_uring_setup(2) or the registration of the buffers failed.
   static func explain(_ error: Errno, kernel: KernelVersion = .running, system: System = .current) -> String {
     if kernel < oldestKernel {

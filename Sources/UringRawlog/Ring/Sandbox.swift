@@ -16,9 +16,8 @@ struct Sandbox {
 
   /// Gives up what is not needed any more.
   ///
-  /// - Parameter hasRingRestrictions: the ring was restricted when it was made.
   /// - Throws: 71 when the kernel refuses what every kernel that the program runs on has.
-  func enter(hasRingRestrictions: Bool) throws(StartError) -> InForce {
+  func enter(_ engine: Engine) throws(StartError) -> InForce {
     var inForce = InForce()
     try Self.dropPrivileges()
     inForce.parts = ["no new privileges", "no capabilities"]
@@ -32,13 +31,13 @@ struct Sandbox {
     } else {
       inForce.missing.append("Landlock (CONFIG_SECURITY_LANDLOCK and lsm=landlock)")
     }
-    if hasRingRestrictions {
-      inForce.parts.append("restricted ring")
-    } else {
-      inForce.missing.append("restrictions of the ring")
+    switch engine {
+    case .uring(isRestricted: true): inForce.parts.append("restricted ring")
+    case .uring(isRestricted: false): inForce.missing.append("restrictions of the ring")
+    case .epoll: break
     }
     // The last, since what comes before needs calls that are not allowed then.
-    let result = uring_install_filter()
+    let result = uring_install_filter(engine == .epoll ? 1 : 0)
     switch -result {
     case 0: inForce.parts.append("filter of system calls")
     case ENOSYS, EINVAL: inForce.missing.append("filters of system calls (CONFIG_SECCOMP_FILTER)")
@@ -54,8 +53,8 @@ struct Sandbox {
   }
 
   /// `enter` in a thread of its own, which takes it along when it ends.
-  func tried(hasRingRestrictions: Bool) throws(StartError) -> InForce {
-    let attempt = Attempt(self, hasRingRestrictions)
+  func tried(_ engine: Engine) throws(StartError) -> InForce {
+    let attempt = Attempt(self, engine)
     var thread = pthread_t()
     let failure = pthread_create(
       &thread, nil,
@@ -71,17 +70,17 @@ struct Sandbox {
   /// What a thread tries. It is looked at when that has ended.
   private final class Attempt {
     private let sandbox: Sandbox
-    private let hasRingRestrictions: Bool
+    private let engine: Engine
     private(set) var result = Result<InForce, StartError>.success(InForce())
 
-    init(_ sandbox: Sandbox, _ hasRingRestrictions: Bool) {
+    init(_ sandbox: Sandbox, _ engine: Engine) {
       self.sandbox = sandbox
-      self.hasRingRestrictions = hasRingRestrictions
+      self.engine = engine
     }
 
     func make() {
       do throws(StartError) {
-        result = .success(try sandbox.enter(hasRingRestrictions: hasRingRestrictions))
+        result = .success(try sandbox.enter(engine))
       } catch {
         result = .failure(error)
       }

@@ -11,24 +11,33 @@ public enum SandboxProbe {
   ) throws(StartError) {
     let directory = RecordingDirectory.indexDirectory(configuration)
     let identity = try Identity(user: configuration.user, group: configuration.group)
-    let ring: KernelRing
-    do throws(Errno) {
-      ring = try KernelRing.make(restricted: configuration.isSandboxed)
-    } catch {
-      throw StartError(.unavailable, RingAvailability.explain(error))
-    }
     try identity.takeGroups()
-    try identity.drop()
-    if configuration.isSandboxed {
-      _ = try Sandbox(configuration, listeners: [], targets: []).enter(hasRingRestrictions: ring.isRestricted)
+    if configuration.engine == .epoll {
+      try enter(configuration, identity, .epoll)
+    } else {
+      let ring: KernelRing
+      do throws(Errno) {
+        ring = try KernelRing.make(restricted: configuration.isSandboxed)
+      } catch {
+        throw StartError(.unavailable, RingAvailability.explain(error))
+      }
+      try enter(configuration, identity, ring.engine)
+      say("ring-close: \(name(ring.tryOperation(uring_op_close, -1)))")
+      // IORING_OP_NOP, which the loop has no use for.
+      say("ring-nop: \(name(ring.tryOperation(0, -1)))")
     }
-    say("ring-close: \(name(ring.tryOperation(uring_op_close, -1)))")
-    // IORING_OP_NOP, which the loop has no use for.
-    say("ring-nop: \(name(ring.tryOperation(0, -1)))")
     // The last succeeds only by becoming another program.
     for (attempted, attempt) in attempts(directory: directory, elsewhere: elsewhere) {
       say("\(attempted): \(name(attempt()))")
     }
+  }
+
+  private static func enter(
+    _ configuration: RelayConfiguration, _ identity: Identity, _ engine: Engine
+  ) throws(StartError) {
+    try identity.drop()
+    guard configuration.isSandboxed else { return }
+    _ = try Sandbox(configuration, listeners: [], targets: []).enter(engine)
   }
 
   private static func attempts(directory: String, elsewhere: String) -> [(String, () -> Int32)] {

@@ -48,6 +48,8 @@ struct Flow {
   private(set) var isCautious = false
   /// The kernel had no memory for an operation: none is started for a moment.
   var isResting = false
+  /// A multishot receive brought bytes and goes on: it may have missed a reset close behind them, and is looked at.
+  var isUnsure = false
   /// Resume when no more than this is queued.
   private var resumeBelow: UInt32 = 0
   /// The sender is not received from: the recording waits for memory, or the flow is spliced or will be. Never both,

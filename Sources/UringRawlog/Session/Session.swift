@@ -164,6 +164,8 @@ struct Session {
   var isFailureSaid = false
   /// Bytes came, or were queued, for a leg that broke.
   var hasUndeliverable = false
+  /// There was no descriptor for a connection to the server when it was tried last.
+  var lacksDescriptor = false
   var isClientUnix = false
   var isServerUnix = false
 

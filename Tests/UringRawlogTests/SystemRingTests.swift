@@ -4,23 +4,20 @@ import Testing
 
 @testable import UringRawlog
 
-/// The real ring on real sockets and files, where this machine allows it.
-@Suite(.enabled(if: RealRing.isAllowed, "io_uring is not allowed here")) struct KernelRingTests {
+/// The real rings on real sockets and files, io_uring where this machine allows it.
+@Suite struct SystemRingTests {
   /// The features that each kind of receive is tested with.
-  enum Receiving: CaseIterable {
-    case everything, withoutBundles, withoutMultishot, withoutBoth
+  struct Receiving: CustomTestStringConvertible {
+    var engine: TestedRing.Engine
+    var without: RingFeatures
 
-    var without: KernelRing.Features {
-      switch self {
-      case .everything: []
-      case .withoutBundles: .bundles
-      case .withoutMultishot: .multishotReceive
-      case .withoutBoth: [.bundles, .multishotReceive]
-      }
+    static let allCases = TestedRing.Engine.allowed.flatMap { engine in
+      [[], .bundles, .multishotReceive, [.bundles, .multishotReceive]].map { Receiving(engine: engine, without: $0) }
     }
 
     var isMultishot: Bool { !without.contains(.multishotReceive) }
-    var isBundled: Bool { RealRing.hasBundles && !without.contains(.bundles) }
+    var isBundled: Bool { (engine == .epoll || RealRing.hasBundles) && !without.contains(.bundles) }
+    var testDescription: String { "\(engine)\(isMultishot ? "" : ", single")\(isBundled ? ", bundles" : "")" }
   }
 
   /// The kernel completed less than was expected.
@@ -43,7 +40,7 @@ import Testing
 
     /// A TCP connection over the loopback.
     init(_ listener: Listener) throws {
-      far = try KernelRingTests.connect(to: listener.port)
+      far = try SystemRingTests.connect(to: listener.port)
       near = accept(listener.descriptor, nil, nil)
       try #require(near >= 0)
     }
@@ -96,7 +93,7 @@ import Testing
   }
 
   /// Submits and takes until there are `count` completions. Only a kernel that does not answer takes the time.
-  private func take(_ count: Int, from ring: inout KernelRing) throws -> [Completion] {
+  private func take(_ count: Int, from ring: inout TestedRing) throws -> [Completion] {
     let batch = UnsafeMutableBufferPointer<Completion>.allocate(capacity: 16)
     defer { batch.deallocate() }
     var taken: [Completion] = []
@@ -116,7 +113,7 @@ import Testing
   }
 
   /// Nothing completes for a moment.
-  private func takeNothing(from ring: inout KernelRing) throws {
+  private func takeNothing(from ring: inout TestedRing) throws {
     try ring.submitAndWait(nanoseconds: 50_000_000)
     let batch = UnsafeMutableBufferPointer<Completion>.allocate(capacity: 16)
     defer { batch.deallocate() }
@@ -131,7 +128,7 @@ import Testing
   }
 
   /// The buffers of a receive with what is in each.
-  private func buffers(of completion: Completion, _ ring: borrowing KernelRing) -> [(buffer: Int, bytes: [UInt8])] {
+  private func buffers(of completion: Completion, _ ring: borrowing TestedRing) -> [(buffer: Int, bytes: [UInt8])] {
     var found: [(Int, [UInt8])] = []
     var rest = Int(completion.result)
     var buffer = Int(completion.buffer)
@@ -147,12 +144,13 @@ import Testing
   // MARK: Accepting and connecting
 
   /// Operations on the ring pass no filter of system calls: what the loop does not use, a restricted ring refuses.
-  @Test func aRestrictedRingDoesOnlyWhatTheLoopAsksFor() throws {
+  @Test(.enabled(if: RealRing.isAllowed, "io_uring is not allowed here"))
+  func aRestrictedRingDoesOnlyWhatTheLoopAsksFor() throws {
     let nop: UInt8 = 0
     let restricted = try KernelRing.make(bufferCount: 2, bufferBytes: 4096)
     let free = try KernelRing.make(bufferCount: 2, bufferBytes: 4096, restricted: false)
-    let areRestricted = [restricted.isRestricted, free.isRestricted]
-    #expect(areRestricted == [true, false])
+    let engines = [restricted.engine, free.engine]
+    #expect(engines == [.uring(isRestricted: true), .uring(isRestricted: false)])
     let nops = [restricted.tryOperation(nop, -1), free.tryOperation(nop, -1)]
     #expect(nops == [-EACCES, 0])
     // IORING_OP_CLOSE and IORING_OP_READ.
@@ -160,8 +158,8 @@ import Testing
     #expect(used == [-EBADF, -EBADF])
   }
 
-  @Test func oneAcceptTakesManyConnections() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func oneAcceptTakesManyConnections(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     let listener = try listen()
     defer { listener.close() }
     let token = Token(.accept, slot: 3)
@@ -181,15 +179,15 @@ import Testing
         close(completion.result)
       }
     }
-    ring.cancel(token, token: Token(.cancelAccept))
+    ring.cancel(token, on: listener.descriptor, token: Token(.cancelAccept))
     let last = try take(2, from: &ring)
     let accept = try one(.accept, of: last, slot: 3)
     #expect(accept.error == Errno(ECANCELED) && !accept.more)
     #expect(try one(.cancelAccept, of: last).result == 0)
   }
 
-  @Test func aSingleAcceptTakesOne() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func aSingleAcceptTakesOne(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     let listener = try listen()
     defer { listener.close() }
     let clients = [try Self.connect(to: listener.port), try Self.connect(to: listener.port)]
@@ -209,8 +207,8 @@ import Testing
   }
 
   /// Addresses are copied: the same variable serves for the next connect before anything is submitted.
-  @Test func connecting() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func connecting(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     let listener = try listen()
     defer { listener.close() }
     // A port that is bound, and that nobody listens on.
@@ -253,7 +251,8 @@ import Testing
     for seed in 1...UInt64(6) {
       var random = SeededGenerator(seed: seed)
       let bufferBytes = [16, 100, 4096].randomElement(using: &random)!
-      var ring = try KernelRing.make(
+      var ring = try TestedRing.make(
+        receiving.engine,
         entries: 8, bufferCount: 1 << (1 + random.below(4)), bufferBytes: bufferBytes, without: receiving.without)
       let (hasBundles, bufferCount) = (ring.hasBundles, ring.bufferCount)
       #expect(hasBundles == receiving.isBundled)
@@ -311,7 +310,7 @@ import Testing
   }
 
   /// Whatever has come, at least one.
-  private func takeSome(from ring: inout KernelRing) throws -> [Completion] {
+  private func takeSome(from ring: inout TestedRing) throws -> [Completion] {
     let batch = UnsafeMutableBufferPointer<Completion>.allocate(capacity: 64)
     defer { batch.deallocate() }
     for _ in 0..<20 {
@@ -325,7 +324,8 @@ import Testing
   /// There are fewer buffers than bytes: the receive ends with ENOBUFS, and goes on when buffers came back.
   @Test(arguments: Receiving.allCases)
   func withoutBuffersAReceiveEndsAndGoesOnLater(_ receiving: Receiving) throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 2, bufferBytes: 16, without: receiving.without)
+    var ring = try TestedRing.make(
+      receiving.engine, entries: 8, bufferCount: 2, bufferBytes: 16, without: receiving.without)
     let connection = try Connection()
     let bytes = (0..<40).map { UInt8($0) }
     try connection.write(bytes)
@@ -356,7 +356,7 @@ import Testing
     #expect(received == bytes && shortages == 1)
   }
 
-  private func take(_ count: Int, from ring: inout KernelRing, atMost limit: Int) throws -> Completion {
+  private func take(_ count: Int, from ring: inout TestedRing, atMost limit: Int) throws -> Completion {
     let batch = UnsafeMutableBufferPointer<Completion>.allocate(capacity: limit)
     defer { batch.deallocate() }
     for wait in 0..<20 {
@@ -369,10 +369,12 @@ import Testing
 
   @Test(arguments: Receiving.allCases)
   func theEndOfAStreamAndAReset(_ receiving: Receiving) throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 4, bufferBytes: 16, without: receiving.without)
     let listener = try listen()
     defer { listener.close() }
     for isReset in [false, true] {
+      // Sockets that are not closed by the ring are not known to it as closed.
+      var ring = try TestedRing.make(
+        receiving.engine, entries: 8, bufferCount: 4, bufferBytes: 16, without: receiving.without)
       let connection = try Connection(listener)
       if isReset {
         var linger = linger(l_onoff: 1, l_linger: 0)
@@ -403,8 +405,8 @@ import Testing
   // MARK: Sending
 
   /// Vectors are copied: the same array serves for the next send before anything is submitted.
-  @Test func vectorsAreCopied() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func vectorsAreCopied(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     let connections = [try Connection(), try Connection()]
     defer { withExtendedLifetime(connections) {} }
     let texts = ["first session, ", "second session, ", "rest of the first", "rest of the second"].map {
@@ -437,8 +439,8 @@ import Testing
   }
 
   /// A peer that is gone is an error, never a signal.
-  @Test func sendingToNobody() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func sendingToNobody(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     let connection = try Connection()
     connection.closeFar()
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 4, alignment: 1)
@@ -462,8 +464,8 @@ import Testing
     return bytes
   }
 
-  @Test func writingAtAPlaceAndAtTheEnd() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func writingAtAPlaceAndAtTheEnd(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     let directory = try TemporaryDirectory()
     let file = openFile(directory.path + "/file", flags: O_WRONLY | O_CREAT | O_CLOEXEC, mode: 0o600)
     let appended = openFile(directory.path + "/appended", flags: O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, mode: 0o600)
@@ -494,8 +496,8 @@ import Testing
   }
 
   /// A recording never touches what is there, and follows no link. Paths are copied.
-  @Test func openingAndRemoving() throws {
-    var ring = try KernelRing.make(entries: 32, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func openingAndRemoving(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 32, bufferCount: 1, bufferBytes: 16)
     let directory = try TemporaryDirectory()
     let found = ring.openDirectory(directory.path)
     let at = try #require(found)
@@ -536,8 +538,8 @@ import Testing
     #expect(directory.names == ["a longer name than the others", "link"])
   }
 
-  @Test func readingAWakeUp() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func readingAWakeUp(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     let wake = try SignalDescriptor.openWake()
     defer { close(wake) }
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 8, alignment: 8)
@@ -553,9 +555,9 @@ import Testing
 
   // MARK: Cancelling
 
-  @Test func cancelling() throws {
+  @Test(arguments: TestedRing.Engine.allowed) func cancelling(_ engine: TestedRing.Engine) throws {
     // So many buffers that a bundle does not want all of them: that would end the receive.
-    var ring = try KernelRing.make(entries: 16, bufferCount: 16, bufferBytes: Limits.receiveBufferBytes)
+    var ring = try TestedRing.make(engine, entries: 16, bufferCount: 16, bufferBytes: Limits.receiveBufferBytes)
     let connections = [try Connection(), try Connection()]
     defer { withExtendedLifetime(connections) {} }
     for (slot, connection) in connections.enumerated() {
@@ -564,8 +566,8 @@ import Testing
     }
     try ring.submitAndWait(nanoseconds: 0)
     // Another generation of the same slot is another operation.
-    ring.cancel(Token(.receiveClient, slot: 0, generation: 6), token: Token(.cancel, slot: 6))
-    ring.cancel(Token(.receiveClient, slot: 0, generation: 7), token: Token(.cancel, slot: 7))
+    ring.cancel(Token(.receiveClient, slot: 0, generation: 6), on: connections[0].near, token: Token(.cancel, slot: 6))
+    ring.cancel(Token(.receiveClient, slot: 0, generation: 7), on: connections[0].near, token: Token(.cancel, slot: 7))
     let completions = try take(3, from: &ring)
     #expect(try one(.cancel, of: completions, slot: 6).error == Errno(ENOENT))
     #expect(try one(.cancel, of: completions, slot: 7).result == 0)
@@ -577,8 +579,8 @@ import Testing
     #expect(received.token.slot == 1 && received.result == 2 && received.more)
   }
 
-  @Test func cancellingEverythingOnASocket() throws {
-    var ring = try KernelRing.make(entries: 16, bufferCount: 2, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func cancellingEverythingOnASocket(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 16, bufferCount: 2, bufferBytes: 16)
     let connections = [try Connection(), try Connection()]
     defer { withExtendedLifetime(connections) {} }
     // A send that cannot go on, and a receive.
@@ -610,9 +612,9 @@ import Testing
   /// More operations in a turn than the queue has places, and more completions than theirs.
   // MARK: Polls and pipes
 
-  @Test(arguments: [false, true])
-  func aPollTellsOfBytesAndRoom(isUnix: Bool) throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 4, bufferBytes: 4096)
+  @Test(arguments: TestedRing.Engine.allowed, [false, true])
+  func aPollTellsOfBytesAndRoom(_ engine: TestedRing.Engine, isUnix: Bool) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 4, bufferBytes: 4096)
     let listener = try listen()
     defer { listener.close() }
     let connection = isUnix ? try Connection() : try Connection(listener)
@@ -637,7 +639,8 @@ import Testing
   /// A socket that splice(2) does not wait for is waited for by the operations of the ring.
   @Test(arguments: Receiving.allCases, [false, true])
   func receivesAndSendsWaitForANonblockingSocket(_ receiving: Receiving, isUnix: Bool) throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 4, bufferBytes: 4096, without: receiving.without)
+    var ring = try TestedRing.make(
+      receiving.engine, entries: 8, bufferCount: 4, bufferBytes: 4096, without: receiving.without)
     let listener = try listen()
     defer { listener.close() }
     let connection = isUnix ? try Connection() : try Connection(listener)
@@ -665,10 +668,10 @@ import Testing
     }
   }
 
-  @Test(arguments: [false, true])
-  func splicingNeverWaits(isUnix: Bool) throws {
+  @Test(arguments: TestedRing.Engine.allowed, [false, true])
+  func splicingNeverWaits(_ engine: TestedRing.Engine, isUnix: Bool) throws {
     signal(SIGPIPE, SIG_IGN)
-    var ring = try KernelRing.make(entries: 8, bufferCount: 4, bufferBytes: 4096)
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 4, bufferBytes: 4096)
     let listener = try listen()
     defer { listener.close() }
     let source = isUnix ? try Connection() : try Connection(listener)
@@ -728,8 +731,8 @@ import Testing
     #expect(moved7 == 0)
   }
 
-  @Test func thePipeOfTheRelay() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 4096)
+  @Test(arguments: TestedRing.Engine.allowed) func thePipeOfTheRelay(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 4096)
     let pipe = try ring.makePipe(bytes: Limits.pipeBytes)
     for end in [pipe.reading, pipe.writing] {
       #expect(fcntl(end, F_GETFD) & FD_CLOEXEC != 0 && fcntl(end, F_GETFL) & O_NONBLOCK != 0)
@@ -742,8 +745,8 @@ import Testing
     ring.close(large)
   }
 
-  @Test func theSubmissionQueueOverflows() throws {
-    var ring = try KernelRing.make(entries: 4, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func theSubmissionQueueOverflows(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 4, bufferCount: 1, bufferBytes: 16)
     let directory = try TemporaryDirectory()
     let file = openFile(directory.path + "/file", flags: O_WRONLY | O_CREAT | O_CLOEXEC, mode: 0o600)
     try #require(file >= 0)
@@ -763,8 +766,8 @@ import Testing
   }
 
   /// More vectors in a turn than there is room for.
-  @Test func theArenaOverflows() throws {
-    var ring = try KernelRing.make(entries: 4096, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func theArenaOverflows(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 4096, bufferCount: 1, bufferBytes: 16)
     let directory = try TemporaryDirectory()
     let file = openFile(directory.path + "/file", flags: O_WRONLY | O_CREAT | O_CLOEXEC, mode: 0o600)
     try #require(file >= 0)
@@ -790,8 +793,8 @@ import Testing
   }
 
   /// The queue is full when the first of two operations with a path wants its place: its path must outlive that.
-  @Test func aPathOutlivesAFullQueue() throws {
-    var ring = try KernelRing.make(entries: 4, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func aPathOutlivesAFullQueue(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 4, bufferCount: 1, bufferBytes: 16)
     let directory = try TemporaryDirectory()
     let found = ring.openDirectory(directory.path)
     let at = try #require(found)
@@ -810,8 +813,8 @@ import Testing
   }
 
   /// The same for the vectors of a send: the bytes of one session must not go to another.
-  @Test func vectorsOutliveAFullQueue() throws {
-    var ring = try KernelRing.make(entries: 4, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func vectorsOutliveAFullQueue(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 4, bufferCount: 1, bufferBytes: 16)
     let connections = [try Connection(), try Connection()]
     defer { withExtendedLifetime(connections) {} }
     let memory = [text("for the first"), text("for the other")]
@@ -830,8 +833,8 @@ import Testing
 
   // MARK: Waiting
 
-  @Test func waitingEnds() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func waitingEnds(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     let batch = UnsafeMutableBufferPointer<Completion>.allocate(capacity: 4)
     defer { batch.deallocate() }
     for nanoseconds in [0, 1, 3_000_000] as [UInt64] {
@@ -850,8 +853,8 @@ import Testing
   }
 
   /// No more are taken than fit; the others wait.
-  @Test func completionsAreTakenInParts() throws {
-    var ring = try KernelRing.make(entries: 16, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func completionsAreTakenInParts(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 16, bufferCount: 1, bufferBytes: 16)
     let batch = UnsafeMutableBufferPointer<Completion>.allocate(capacity: 3)
     defer { batch.deallocate() }
     for slot in 0..<7 { ring.close(-1, token: Token(.close, slot: slot)) }
@@ -867,15 +870,16 @@ import Testing
 
   // MARK: Beside the ring
 
-  @Test func socketsOfALeg() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func socketsOfALeg(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     // A machine may be without IPv6.
     let probe = socket(AF_INET6, Int32(SOCK_STREAM.rawValue), 0)
     if probe >= 0 { close(probe) }
     for family in probe >= 0 ? [AF_INET, AF_INET6] : [AF_INET] {
       let socket = try ring.makeSocket(family: family)
       defer { close(socket) }
-      #expect(fcntl(socket, F_GETFD) & FD_CLOEXEC != 0 && fcntl(socket, F_GETFL) & O_NONBLOCK == 0)
+      #expect(fcntl(socket, F_GETFD) & FD_CLOEXEC != 0)
+      #expect((fcntl(socket, F_GETFL) & O_NONBLOCK != 0) == (engine == .epoll))
       for (level, option) in [
         (Int32(IPPROTO_TCP), TCP_NODELAY), (SOL_SOCKET, SO_KEEPALIVE), (SOL_SOCKET, SO_OOBINLINE),
       ] {
@@ -886,16 +890,16 @@ import Testing
     }
     let unix = try ring.makeSocket(family: AF_UNIX)
     close(unix)
-    #expect(throws: Errno.self) { try Self.makeSocketOfNoFamily() }
+    #expect(throws: Errno.self) { try Self.makeSocketOfNoFamily(engine) }
   }
 
-  private static func makeSocketOfNoFamily() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  private static func makeSocketOfNoFamily(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     close(try ring.makeSocket(family: 9999))
   }
 
-  @Test func shuttingDownAndDelivery() throws {
-    let ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func shuttingDownAndDelivery(_ engine: TestedRing.Engine) throws {
+    let ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     let connection = try Connection()
     let isDeliveredAtFirst = ring.isDelivered(connection.near)
     #expect(isDeliveredAtFirst)
@@ -914,8 +918,8 @@ import Testing
     #expect(recv(connection.near, &byte, 1, 0) == 1 && byte == 4)
   }
 
-  @Test func namesOfPeers() throws {
-    var ring = try KernelRing.make(entries: 8, bufferCount: 1, bufferBytes: 16)
+  @Test(arguments: TestedRing.Engine.allowed) func namesOfPeers(_ engine: TestedRing.Engine) throws {
+    var ring = try TestedRing.make(engine, entries: 8, bufferCount: 1, bufferBytes: 16)
     let connection = try Connection()
     let (address, path, port) = (
       ring.peerAddress(of: connection.near), ring.peerPath(of: connection.near), ring.localPort(of: connection.near)
@@ -943,13 +947,13 @@ import Testing
 
   @Test func featuresHaveNames() {
     #expect(
-      KernelRing.Features.named("bundles") == .bundles && KernelRing.Features.named("multishot") == .multishotReceive)
-    #expect(KernelRing.Features.named("") == nil && KernelRing.Features.named("Bundles") == nil)
+      RingFeatures.named("bundles") == .bundles && RingFeatures.named("multishot") == .multishotReceive)
+    #expect(RingFeatures.named("") == nil && RingFeatures.named("Bundles") == nil)
   }
 
   /// The sizes that the relay runs with.
-  @Test func theRingOfTheRelay() throws {
-    let ring = try KernelRing.make()
+  @Test(arguments: TestedRing.Engine.allowed) func theRingOfTheRelay(_ engine: TestedRing.Engine) throws {
+    let ring = try TestedRing.make(engine)
     let (count, bytes) = (ring.bufferCount, ring.bufferBytes)
     #expect(count == Limits.receiveBuffers && bytes == Limits.receiveBufferBytes)
     #expect(RingAvailability.missingOperations() == [])
