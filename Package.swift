@@ -25,6 +25,11 @@ let dropInSettings: [SwiftSetting] =
       .when(configuration: .release)),
   ]
 
+// What links with the drop-in gets these too, and the libraries for tests are shared ones.
+let dropInLinkerSettings: [LinkerSetting] =
+  hasWholeRuntime
+  ? [] : [.unsafeFlags(["-static-executable", "-Xlinker", "-s"], .when(configuration: .release))]
+
 let package = Package(
   name: "uring-rawlog",
   products: [
