@@ -419,7 +419,9 @@ import Testing
       }
     }
     try judge(way, accounts, 6, directory)
-    #expect(parked > 0)
+    // On epoll a flow wants a buffer only when bytes are there: whether somebody does while a slow reader has them all is
+    // a matter of time on unix sockets, which hold much.
+    if way.engine == .uring || !way.isUnix { #expect(parked > 0) }
     #expect((gathered > 0) == !way.timestamps)
   }
 
