@@ -699,6 +699,11 @@ final class SimulatedWorld {
       return true
     }
     let all = pieces.flatMap { Array($0) }
+    guard !all.isEmpty else {
+      violate("a write of nothing to '\(file.path)', which would be taken for a disk that takes nothing")
+      complete(operation.token, 0)
+      return true
+    }
     var count = random.once(in: 3) ? 1 + random.below(all.count) : all.count
     count = min(count, faults.diskBytes - writtenBytes)
     guard count > 0 else {
