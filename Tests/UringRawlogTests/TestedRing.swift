@@ -214,6 +214,9 @@ struct TestedRing: Ring, ~Copyable {
   func isDelivered(_ socket: Int32) -> Bool {
     if isUring { return uring!.isDelivered(socket) } else { return epoll!.isDelivered(socket) }
   }
+  func isHungUp(_ socket: Int32) -> Bool {
+    if isUring { return uring!.isHungUp(socket) } else { return epoll!.isHungUp(socket) }
+  }
   func peerAddress(of socket: Int32) -> PeerAddress? {
     if isUring { return uring!.peerAddress(of: socket) } else { return epoll!.peerAddress(of: socket) }
   }

@@ -79,8 +79,8 @@ struct OpenCapture: ~Copyable {
     sideBytes = 0
   }
 
-  /// Something of the capture is not with the kernel yet.
-  var hasUnwritten: Bool { headWritten < head.count || first != nil || isEnding && tailWritten < tail.count }
+  /// Something of the capture is not with the kernel yet. A block may be there for what then was left out.
+  var hasUnwritten: Bool { headWritten < head.count || stagedBytes > 0 || isEnding && tailWritten < tail.count }
   var hasUnwrittenLines: Bool { lines.count > 0 || writtenLines < writingLines.count }
 
   mutating func append(_ block: BlockPool.Block) {
@@ -125,7 +125,7 @@ struct OpenCapture: ~Copyable {
     headWritten += fromHead
     rest -= fromHead
     var isReturned = false
-    while rest > 0, let block = first {
+    while let block = first, rest > 0 || block.unwritten.isEmpty {
       let unwritten = block.unwritten.count
       guard rest >= unwritten else {
         block.header.pointee.written += Int32(rest)
