@@ -1,7 +1,8 @@
 import ArgumentParser
+import Glibc
 import UringRawlog
 
-/// `uring-rawlog compress`: what the relay starts for each capture that was ended, with `--compress zstd`.
+/// `uring-rawlog compress`: what the relay starts with `--compress zstd`; it has the names on standard input then.
 struct CompressCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "compress",
@@ -9,7 +10,13 @@ struct CompressCommand: ParsableCommand {
     shouldDisplay: false)
 
   @Argument(help: ArgumentHelp("The capture, .pcapng.", valueName: "file"))
-  var path: String
+  var path: String?
 
-  func run() throws { try Compress.run(path) }
+  func run() throws {
+    if let path {
+      try Compress.run(path)
+    } else {
+      Compress.serve(STDIN_FILENO) { Program.say($0.message) }
+    }
+  }
 }

@@ -58,9 +58,13 @@ struct Program: ParsableCommand {
   }
 
   static func end(_ status: Int32, _ message: String) -> Never {
+    say(message)
+    Glibc.exit(status)
+  }
+
+  static func say(_ message: String) {
     let line = Array("\(LinePriority.error.prefix)uring-rawlog: \(message.escapedForMessage)\n".utf8)
     _ = write(STDERR_FILENO, line, line.count)
-    Glibc.exit(status)
   }
 
   /// The options of the default sub-command, which the first help that a user asks for should show.

@@ -165,15 +165,12 @@ public enum Relay {
       }, resolve: { resolution.begin() }, resolved: { resolution.take() },
       reloadTLS: { if hasTLS { reloading.begin() } }, reloadedTLS: { reloading.take() },
       isRenewing: { resolution.isRunning || reloading.isRunning })
-    // What executes programs is started before that is forbidden; it has no privilege either.
-    if configuration.isSandboxed { try Sandbox.dropPrivileges() }
-    if configuration.compresses { try begin(sweeper) }
     if configuration.isSandboxed {
       try enterSandbox(
         Sandbox(configuration, listeners: listeners, targets: targets + collectors), configuration,
         ring.engine, &report)
     }
-    if !configuration.compresses { try begin(sweeper) }
+    try begin(sweeper)
     if let unreadable = TLSFilesRead.firstUnreadable(configuration) {
       report.say("\(unreadable.message) to have it read again on SIGHUP; until then only a restart does")
     }
@@ -229,11 +226,12 @@ public enum Relay {
     if configuration.keepBytes > 0 { retention.mostBytes = configuration.keepBytes }
     if configuration.keepNanoseconds > 0 { retention.mostAge = Int64(configuration.keepNanoseconds) }
     retention.leastFreePercent = configuration.keepFreePercent
+    // A program is executed, which is forbidden later; it has no privilege either.
+    if configuration.compresses, configuration.isSandboxed { try Sandbox.dropPrivileges() }
     do throws(Errno) {
-      let sweeper = try Sweeper(
+      return try Sweeper(
         root: configuration.directory.fixedPart, retention: retention,
-        compression: configuration.compresses ? Sweeper.Compression(program: "/proc/self/exe") : nil, wake: wake)
-      return sweeper
+        compressor: configuration.compresses ? try Compressor(program: "/proc/self/exe") : nil, wake: wake)
     } catch {
       throw cannotSweep(error)
     }

@@ -66,6 +66,41 @@ class FromOutside(Sandbox):
         # Files of a process that must not be dumped belong to root.
         self.assertEqual(os.stat(f"/proc/{relay.pid}/environ").st_uid, 0)
 
+    def test_with_a_process_that_compresses(self):
+        directory = self.directory("compressing")
+        relay = self.start(self.server, "--layout", "pcapng", "--rotate-size", "64K", "--compress", "zstd",
+                           directory=directory)
+        self.given_up(relay)
+        # Every thread of the relay, the one that has captures compressed too.
+        tasks = os.listdir(f"/proc/{relay.pid}/task")
+        self.assertGreater(len(tasks), 1)
+        for task in tasks:
+            self.assertEqual(status(f"{relay.pid}/task/{task}")["Seccomp"], "2", task)
+        with open(f"/proc/{relay.pid}/task/{relay.pid}/children", encoding="ascii") as file:
+            (compressor,) = map(int, file.read().split())
+        found = status(compressor)
+        self.assertEqual((found["NoNewPrivs"], int(found["CapEff"], 16)), ("1", 0))
+
+        def compressed():
+            return [name for name in os.listdir(directory) if name.endswith(".pcapng.zst")]
+
+        def plain():
+            return [name for name in os.listdir(directory) if name.endswith(".pcapng")]
+
+        self.echo(relay, b"x" * 100_000)
+        self.echo(relay)
+        wait_until(compressed, what="a compressed capture")
+        # Without it, everything else goes on, and one line says so.
+        before = compressed()
+        os.kill(compressor, signal.SIGKILL)
+        self.echo(relay, b"x" * 100_000)
+        self.echo(relay)
+        wait_until(lambda: "the process that compresses captures is gone" in relay.stderr, what="the line")
+        self.assertEqual((compressed(), len(plain()) > 0), (before, True))
+        self.assertEqual(relay.terminate(), 0)
+        self.assertEqual(relay.stderr.count("is gone"), 1)
+        self.assertEqual({record["recording"] for record in relay.records("end")}, {"complete"})
+
     def test_as_who_starts_it(self):
         relay = self.start(self.server)
         self.given_up(relay)

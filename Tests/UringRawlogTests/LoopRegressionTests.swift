@@ -221,4 +221,44 @@ import Testing
     }
     #expect(takenBack > 0)
   }
+
+  /// Redaction left nothing of a chunk for which a capture had made room: the empty block was written, and a disk that
+  /// takes nothing ended the capture.
+  @Test func aCaptureIsNotWrittenWhenEverythingWasLeftOut() throws {
+    var settled = 0
+    for seed in 1...UInt64(20) {
+      let world = SimulatedWorld(seed: seed, bufferCount: 8, bufferBytes: 100, hasBundles: true)
+      let command = Array("a LOGIN alice {200}\r\n".utf8)
+      let client = SimulatedWorld.Peer(script: command + [UInt8](repeating: UInt8(ascii: "x"), count: 200) + [13, 10])
+      client.waitsForEnd = true
+      // The password comes in pieces, and what was there before is on disk by then.
+      client.pauses = [(place: command.count, received: 5)]
+      let server = SimulatedWorld.Peer(script: Array("+ ok\r\na OK\r\n".utf8))
+      server.pauses = [(place: 0, received: command.count), (place: 6, received: client.script.count)]
+      world.makeServer = { server }
+      world.backlog.append(client)
+      var configuration = Self.configuration()
+      configuration.layout = .pcapng
+      configuration.mailProtocol = .imap
+      configuration.flushNanoseconds = 0
+      var loop = try RelayLoop.make(
+        configuration: configuration, environment: Self.environment(), ring: SimulatedRing(world: world))
+      loop.start()
+      var turns = 0
+      repeat {
+        try loop.turn()
+        turns += 1
+        try #require(turns < 100_000, "the session does not end")
+        if loop.captures[loop.captures.current].stagedBytes == 0, loop.captures[loop.captures.current].first != nil {
+          settled += 1
+        }
+      } while loop.sessions.count > 0 || turns < 10
+      loop.endRequested()
+      while !loop.isFinished { try loop.turn() }
+      #expect(world.violations == [], "seed \(seed)")
+      #expect(world.indexText.contains("\"recording\":\"complete\""), "seed \(seed)")
+    }
+    // The room without anything in it was there.
+    #expect(settled > 0)
+  }
 }

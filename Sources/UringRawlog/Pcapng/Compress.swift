@@ -3,8 +3,29 @@ import Glibc
 
 /// `uring-rawlog compress`: a capture that was ended becomes `.pcapng.zst`.
 ///
-/// It runs as a process of its own, of the lowest priority: the relay has one made for each capture.
+/// It runs as a process of its own, of the lowest priority, which the relay starts with itself (`Compressor`).
 public enum Compress {
+  /// Compresses the captures whose names come on a socket of packets (unix(7), SOCK_SEQPACKET), one at a time, and answers
+  /// each with a byte; until the other end is closed.
+  ///
+  /// - Parameter complain: is given what went wrong with one.
+  public static func serve(_ socket: Int32, complain: (StartError) -> Void) {
+    let room = UnsafeMutableRawBufferPointer.allocate(byteCount: Int(PATH_MAX), alignment: 1)
+    defer { room.deallocate() }
+    while true {
+      let count = recv(socket, room.baseAddress, room.count, 0)
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { return }
+      do throws(StartError) {
+        try run(String(decoding: room[..<count], as: UTF8.self))
+      } catch {
+        complain(error)
+      }
+      var done: UInt8 = 1
+      guard send(socket, &done, 1, Int32(MSG_NOSIGNAL)) == 1 else { return }
+    }
+  }
+
   /// Compresses a capture, and removes what it was.
   ///
   /// - Throws: 64 when it is no capture that was ended, 66 when it cannot be read, 73 and 74 when the other cannot be

@@ -8,7 +8,7 @@ import Synchronization
 final class Sweeper: Sendable {
   private let root: String
   private let retention: Retention
-  private let compression: Compression?
+  private let compressor: Compressor?
   /// An eventfd(2) that is signalled when there is something to be told.
   private let wake: Int32
   /// Another that ends the wait for the next look.
@@ -29,17 +29,11 @@ final class Sweeper: Sendable {
     case said(String)
   }
 
-  /// How captures that were ended are compressed.
-  struct Compression: Sendable {
-    /// The program that does so: this one.
-    var program: String
-  }
-
   /// - Throws: when no descriptor can be had.
-  init(root: String, retention: Retention, compression: Compression?, wake: Int32) throws(Errno) {
+  init(root: String, retention: Retention, compressor: Compressor?, wake: Int32) throws(Errno) {
     self.root = root
     self.retention = retention
-    self.compression = compression
+    self.compressor = compressor
     self.wake = wake
     soon = try SignalDescriptor.openWake()
   }
@@ -97,7 +91,7 @@ final class Sweeper: Sendable {
     while true {
       do throws(Errno) {
         let captures = try sweep(&said)
-        if compression != nil { compress(captures) }
+        if compressor != nil { compress(captures, &said) }
       } catch {
         said.say("cannot read the directory '\(root)': \(error.text); nothing is deleted there", self)
       }
@@ -152,23 +146,13 @@ final class Sweeper: Sendable {
     read(soon, &count, 8)
   }
 
-  private func compress(_ captures: [String]) {
+  /// Has captures compressed, as long as there is somebody who does.
+  private func compress(_ captures: [String], _ said: inout Said) {
     for capture in captures {
-      if let problem = Self.compress(root + "/" + capture, with: compression!.program) { tell(.said(problem)) }
+      guard let compressor, compressor.compress(root + "/" + capture) else {
+        said.say("the process that compresses captures is gone; they stay as they are until a restart", self)
+        return
+      }
     }
-  }
-
-  /// Runs the process that compresses one capture: what went wrong, in words.
-  private static func compress(_ path: String, with program: String) -> String? {
-    var process = pid_t()
-    let words = [program, "compress", path]
-    let arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-    defer { for argument in arguments { free(argument) } }
-    let failure = posix_spawn(&process, program, nil, nil, arguments, environ)
-    guard failure == 0 else { return "cannot start '\(program)' to compress '\(path)': \(Errno(failure).text)" }
-    var status: Int32 = 0
-    while waitpid(process, &status, 0) < 0, errno == EINTR {}
-    // The process has said itself what was wrong.
-    return nil
   }
 }
