@@ -14,7 +14,7 @@ enum Limits {
 
   /// Threads of the engine without io_uring that write and create files, and those that write what is appended: the
   /// index must not wait for recordings on a disk that hangs.
-  static let fileThreads = 3
+  static let fileThreads = 8
   static let appendThreads = 1
 
   // MARK: Receiving

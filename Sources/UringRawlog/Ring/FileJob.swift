@@ -28,6 +28,14 @@ struct FileJob {
   /// What came of it: as of the operation of a ring.
   var result: Int32 = 0
 
+  /// It can be done when whoever asked for it is gone.
+  var ownsItsMemory: Bool {
+    switch kind {
+    case .write, .writeVectors, .open: false
+    case .unlink, .rename, .truncate, .close: true
+    }
+  }
+
   /// Does it, however long it takes.
   mutating func work() {
     let done: Int

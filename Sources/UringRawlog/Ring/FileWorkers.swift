@@ -3,7 +3,7 @@ import Glibc
 /// Threads that do what may wait for a device, so that the loop does not: a few, and each job is taken by one of them.
 ///
 /// They are started with the first job, so that they are in the sandbox that the loop has entered by then. A device that
-/// hangs keeps as many of them as there are jobs for it; the others go on.
+/// hangs keeps as many of them as there are jobs for it; the others go on, as long as there are any.
 final class FileWorkers: @unchecked Sendable {
   /// What both sides see, under `lock`.
   private var waiting: [FileJob] = []
@@ -86,13 +86,18 @@ final class FileWorkers: @unchecked Sendable {
     taken.removeAll(keepingCapacity: true)
   }
 
-  /// What was handed over is done yet, and then the threads end.
+  /// The loop is over: nothing more is begun whose memory goes with it. Names and descriptors are still given back by the
+  /// threads, which end then.
   func end() {
-    submit()
     pthread_mutex_lock(lock)
     isEnding = true
+    let rest = waiting[nextWaiting...] + prepared
+    waiting = rest.filter(\.ownsItsMemory)
+    nextWaiting = 0
     pthread_mutex_unlock(lock)
     pthread_cond_broadcast(hasWork)
+    for job in rest where !job.ownsItsMemory { job.free() }
+    prepared.removeAll()
   }
 
   // MARK: The threads' side
