@@ -84,7 +84,8 @@ check:
 	$(MAKE) sanitize
 
 sanitize:
-	$(SWIFT) test --disable-xctest --sanitize=address --scratch-path .build-address
+	LSAN_OPTIONS=suppressions=$(abspath Tests/leaks.supp) \
+	  $(SWIFT) test --disable-xctest --sanitize=address --scratch-path .build-address
 	$(SWIFT) test --disable-xctest --sanitize=thread --scratch-path .build-thread
 
 format:
