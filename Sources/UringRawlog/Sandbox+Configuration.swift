@@ -9,7 +9,9 @@ extension Sandbox {
     landlock.allowReadingAgain("/etc/resolv.conf")
     var directories = [RecordingDirectory.indexDirectory(configuration)]
     if configuration.collector == nil { directories.append(configuration.directory.fixedPart) }
-    for directory in directories { landlock.allowRecording(directory) }
+    let remaking: Landlock.Access =
+      configuration.deletes ? .remakingSwept : configuration.compresses ? .remakingListed : .remaking
+    for directory in directories { landlock.allowRecording(directory, remaking: remaking) }
     for listener in listeners where !listener.path.isEmpty {
       landlock.allow(below: Landlock.parent(of: listener.path), .removing)
     }

@@ -200,7 +200,7 @@ class Afterwards(Sandbox):
     def layouts(self):
         return (("pair", ()), ("merged", ("--layout", "merged")), ("stamped", ("-t",)),
                 ("redacted", ("--protocol", "imap")), ("template", ()), ("pcapng", ("--layout", "pcapng")),
-                ("compressed", ("--layout", "pcapng", "--compress", "zstd")))
+                ("compressed", ("--layout", "pcapng", "--compress", "zstd")), ("kept", ("--keep-size", "1G")))
 
     def test_layouts_signals_and_a_directory_that_is_made_again(self):
         for name, options in self.layouts():

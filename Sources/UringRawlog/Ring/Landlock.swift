@@ -13,6 +13,9 @@ struct Landlock {
         | uring_may_list)
     /// A directory that is made again is another one to the kernel, and is reached through its parent.
     static let remaking = Access(rawValue: uring_may_write | uring_may_make | uring_may_read)
+    /// The same where old recordings are looked for, and where they are deleted.
+    static let remakingListed = Access(rawValue: remaking.rawValue | uring_may_list)
+    static let remakingSwept = Access(rawValue: remakingListed.rawValue | uring_may_remove)
     /// The file of a unix socket, at the end.
     static let removing = Access(rawValue: uring_may_remove)
   }
@@ -41,12 +44,12 @@ struct Landlock {
   }
 
   /// Allows a directory of recordings, and that it is removed and made again: by its name, and where that leads.
-  mutating func allowRecording(_ directory: String) {
+  mutating func allowRecording(_ directory: String, remaking: Access = .remaking) {
     allow(directory, .recording)
-    allow(below: Self.parent(of: directory), .remaking)
+    allow(below: Self.parent(of: directory), remaking)
     guard let resolved = realpath(directory, nil) else { return }
     defer { free(resolved) }
-    allow(below: Self.parent(of: String(cString: resolved)), .remaking)
+    allow(below: Self.parent(of: String(cString: resolved)), remaking)
   }
 
   /// Allows a file that is read again on SIGHUP: its directory, since whoever renews it puts another file there, and
