@@ -1,6 +1,19 @@
 @testable import UringRawlog
 
 extension RelayLoop where R: ~Copyable {
+  /// Ends sessions and loop at once, in as many turns as that takes.
+  ///
+  /// - Returns: what did not come home then.
+  mutating func end(_ turns: inout Int) throws(Errno) -> [String] {
+    endRequested()
+    endRequested()
+    while !isFinished, turns < 200_000 {
+      try turn()
+      turns += 1
+    }
+    return leftovers
+  }
+
   /// What did not come home of a loop that has finished.
   var leftovers: [String] {
     mutating get {

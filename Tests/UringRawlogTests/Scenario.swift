@@ -223,13 +223,7 @@ struct Scenario {
       }
       world.freeDisk()
       world.faults = SimulatedWorld.Faults()
-      loop.endRequested()
-      loop.endRequested()
-      while !loop.isFinished, turns < 200_000 {
-        try loop.turn()
-        turns += 1
-      }
-      failures += loop.leftovers
+      failures += try loop.end(&turns)
     } catch {
       if getenv("SIMULATION_TRACE") != nil {
         print(world.operations, configuration)

@@ -186,13 +186,7 @@ struct StartTLSScenario {
         failures.append("no end: \(loop.sessions.count) sessions, \(world.operations.count) operations")
         return
       }
-      loop.endRequested()
-      loop.endRequested()
-      while !loop.isFinished, turns < 200_000 {
-        try loop.turn()
-        turns += 1
-      }
-      failures += loop.leftovers
+      failures += try loop.end(&turns)
     } catch {
       failures.append("the loop failed: \(error)")
     }
